@@ -1,0 +1,52 @@
+# Thalweg: `make help` lists what there is. Everything runs in .venv, which `make setup` makes.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(abspath $(VENV))/bin
+STAMP := $(VENV)/.thalweg-$(shell cat pyproject.toml requirements.lock | cksum | cut -d' ' -f1)
+export PATH := $(BIN):$(PATH)
+export DVC_NO_ANALYTICS := 1
+
+.PHONY: help setup train use test test-all check plots bench clean
+
+help:  ## list the commands
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP)  ## make .venv with the locked versions (once)
+
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Thalweg needs Python 3.11 or newer, $(PYTHON) is {v.major}.{v.minor}; run make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
+	@rm -f $(VENV)/.thalweg-* && touch $@
+
+train: setup  ## run the pipeline; a failed member does not stop the others
+	@if dvc repro --keep-going; then thalweg where; else thalweg salvage; exit 1; fi
+
+use: setup  ## make recipes/RECIPE.yaml the project's params.yaml: make use RECIPE=barkbeetle
+	@thalweg use "$(RECIPE)"
+
+test: setup  ## the default tests, some minutes on two cores
+	python -m pytest -m "not slow"
+
+test-all: setup  ## all tests, the long ones too
+	python -m pytest
+
+check: setup  ## what the pre-commit hook and CI check: style, types, every recipe
+	ruff check .
+	ruff format --check .
+	mypy
+	thalweg check
+
+plots: setup  ## draw the DVC plots page
+	dvc plots show
+
+bench: setup  ## measure speed and memory against peers and limits
+	python -m benchmarks.chips
+	python -m benchmarks.ensemble_memory
+	python -m benchmarks.noop_repro
+	python -m benchmarks.threshold_baseline
+
+clean:  ## remove what stages made (products and scenes in .cache stay)
+	rm -rf build models metrics plots maps ensembles report salvage dvc_plots

@@ -1,0 +1,163 @@
+"""Maps as pictures, in the pieces that scenes cover.
+
+A map of scenes that lie far apart is nearly all nodata, and on one picture of it nothing could be seen. So it is
+shown piece by piece, largest first.
+"""
+
+import fnmatch
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import shapely
+
+from thalweg import pictures, raster
+from thalweg.blockmap import say_place
+from thalweg.grid import Grid, Window
+from thalweg.manifest.scene import SceneRecord, read_scenes
+from thalweg.maps import BYTE_SCALE, PROB_SCALE
+from thalweg.mosaic import footprint
+from thalweg.params.classes import Classes
+from thalweg.params.ensembles import Ensemble
+from thalweg.pictures import Picture
+
+MAX_PIECES = 4
+"""Pieces of one map that are shown."""
+TOGETHER = 0.5
+"""Share of a map that scenes must cover for it to be shown as one piece."""
+
+
+class Figure(NamedTuple):
+    """A picture with its colour ramp."""
+
+    picture: Picture
+    ramp: tuple[str, str, str] | None
+    """Label of the low end, CSS gradient, label of the high end; None where the classes' legend says it."""
+
+
+class Piece(NamedTuple):
+    """A part of a map."""
+
+    place: str
+    """Its middle, degrees."""
+    figures: tuple[Figure, ...]
+    scale: tuple[str, float]
+    """Length of the scale bar, and its share of the width in percent."""
+
+
+class MapPage(NamedTuple):
+    """One map."""
+
+    name: str
+    grid: Grid
+    pieces: tuple[Piece, ...]
+    hidden: int
+    """Pieces that are not shown."""
+    tags: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Image:
+    """A scene that a map shows."""
+
+    path: Path
+    record: SceneRecord
+    window: Window
+    """On the map's grid."""
+
+
+def read_map(name: str, folder: Path, ensemble: Ensemble, scenes: Path, classes: Classes) -> MapPage | None:
+    """A map's pictures, or None where there is no map.
+
+    Args:
+        name: Key under `ensembles`.
+        folder: `maps/<name>`.
+        ensemble: Its params.
+        scenes: `build/scenes`; without it, the map is shown alone and in one piece.
+        classes: Names and colours.
+
+    Raises:
+        RasterError: A raster of the map or a scene cannot be read.
+        SceneError: A scene's record is broken.
+    """
+    if not (folder / "classes.tif").is_file():
+        return None
+    with raster.opened(folder / "classes.tif") as dataset:
+        tags = dict(sorted(dataset.tags().items()))
+    grid = raster.read_grid(folder / "classes.tif")
+    images = _images(ensemble, scenes / ensemble.grid, grid)
+    windows = find_pieces([image.window for image in images], grid.shape_yx)
+    pieces = tuple(_piece(folder, window, images, classes) for window in windows[:MAX_PIECES])
+    return MapPage(name, grid, pieces, max(len(windows) - MAX_PIECES, 0), tags)
+
+
+def find_pieces(windows: Sequence[Window], shape_yx: tuple[int, int]) -> list[Window]:
+    """The parts of a map that scenes cover, largest first; the whole map where they cover half of it or are unknown."""
+    whole = Window(0, 0, *shape_yx)
+    inside = [clipped for window in windows if (clipped := window.clip(shape_yx)).height and clipped.width]
+    boxes = [shapely.box(area.col, area.row, area.col + area.width, area.row + area.height) for area in inside]
+    union = shapely.union_all(boxes)
+    if not boxes or union.area >= TOGETHER * shape_yx[0] * shape_yx[1]:
+        return [whole]
+    bounds = [tuple(map(round, part.bounds)) for part in shapely.get_parts(union)]
+    found = [Window(top, left, bottom - top, right - left) for left, top, right, bottom in bounds]
+    return sorted(found, key=lambda area: (-area.height * area.width, area))
+
+
+def _images(ensemble: Ensemble, folder: Path, grid: Grid) -> list[_Image]:
+    if not any(folder.glob("*/scene.json")):
+        return []
+    chosen = [
+        scene
+        for name, scene in read_scenes(folder).items()
+        if any(fnmatch.fnmatchcase(name, glob) for glob in ensemble.scenes)
+    ]
+    return [_Image(scene.folder / "image.tif", scene.record, footprint(grid, scene.grid)) for scene in chosen]
+
+
+def _piece(folder: Path, window: Window, images: Sequence[_Image], classes: Classes) -> Piece:
+    labels, small = pictures.read_small(folder / "classes.tif", window)
+    here = [image for image in images if _meet(image.window, window)]
+    figures = [Figure(pictures.draw_classes(labels, classes.legend, "Classes"), None)]
+    if here:
+        channels = [channel.name for channel in here[0].record.channels]
+        image = pictures.draw_image([each.path for each in here], channels, small, ~np.ma.getmaskarray(labels))
+        figures = [Figure(image, None), *figures] if image else figures
+    if (folder / "probs.tif").is_file():
+        figures.append(_probability(folder / "probs.tif", window, classes))
+    if (folder / "uncertainty.tif").is_file():
+        figures += _uncertainty(folder / "uncertainty.tif", window)
+    lon, lat = small.lonlat(np.array(small.shape_yx[0] / 2), np.array(small.shape_yx[1] / 2))
+    return Piece(say_place(float(lon), float(lat)), tuple(figures), pictures.scale_bar(small))
+
+
+def _meet(one: Window, other: Window) -> bool:
+    return (one.row < other.row + other.height and other.row < one.row + one.height
+            and one.col < other.col + other.width and other.col < one.col + one.width)  # fmt: skip
+
+
+def _probability(path: Path, window: Window, classes: Classes) -> Figure:
+    if classes.count == 2:
+        probs, _ = pictures.read_small(path, window, 2)
+        caption = f"Probability of {classes.names[1].replace('_', ' ')}"
+    else:
+        probs = np.ma.stack([pictures.read_small(path, window, band + 1)[0] for band in range(classes.count)]).max(0)
+        caption = "Probability of the most probable class"
+    low = 0.0 if classes.count == 2 else 1 / classes.count
+    picture = pictures.draw_measure(probs / PROB_SCALE, low, 1, "viridis", caption)
+    return Figure(picture, (f"{low:.2g}", _gradient("viridis"), "1"))
+
+
+def _uncertainty(path: Path, window: Window) -> list[Figure]:
+    figures = []
+    for band, caption in enumerate(("Entropy of the probabilities", "Disagreement of the members"), 1):
+        values, _ = pictures.read_small(path, window, band)
+        picture = pictures.draw_measure(values, 0, BYTE_SCALE, "magma", caption)
+        figures.append(Figure(picture, ("none", _gradient("magma"), "most")))
+    return figures
+
+
+def _gradient(ramp: str) -> str:
+    return ", ".join(f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in pictures.ramp_colors(ramp, 9).tolist())

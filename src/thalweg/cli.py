@@ -1,0 +1,100 @@
+"""The `thalweg` command: what is not a stage. Errors are one line and exit 1, as in the stages."""
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from thalweg import outcome, params, recipes, stage
+from thalweg.errors import ThalwegError
+from thalweg.params.classes import Classes
+from thalweg.params.ensembles import Ensemble
+from thalweg.params.fetch import Fetch
+from thalweg.params.models import Member
+from thalweg.params.split import Split
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+
+
+@app.command()
+def where() -> None:
+    """Says where the maps and the report of the finished run lie, and its headline scores."""
+    found = outcome.read_outcome(Path.cwd())
+    outcome.clear_stale(Path.cwd())
+    for path in found.maps:
+        typer.echo(f"map     {path}")
+    typer.echo(f"report  {found.report}")
+    typer.echo(found.headline)
+
+
+@app.command()
+def use(recipe: Annotated[str, typer.Argument(help="Name of a file in recipes/, without .yaml.")]) -> None:
+    """Makes recipes/<recipe>.yaml the project's params.yaml."""
+    backup = recipes.use_recipe(Path.cwd(), recipe)
+    if backup:
+        typer.echo(f"the old params.yaml was in no recipe and no commit; it is kept as {backup.name}")
+    typer.echo(f"params.yaml is now recipe {recipe}; run `make train`")
+
+
+@app.command()
+def check() -> None:
+    """Validates params.yaml and every recipe, and builds all their members without weights."""
+    failed = False
+    for path in (params.PARAMS_FILE, *recipes.recipe_paths(Path()).values()):
+        try:
+            recipe = recipes.build_members(path)
+        except ThalwegError as error:
+            failed = True
+            typer.secho(f"error: {error}", fg="red", err=True)
+        else:
+            typer.echo(
+                f"{path} is sound: members {', '.join(recipe.models)}; maps {', '.join(recipe.ensembles) or 'none'}"
+            )
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def salvage() -> None:
+    """After a failed run: maps and a report of the members that did finish, into salvage/. Always exits 1."""
+    from thalweg.plots import build_plots  # noqa: PLC0415 - these draw and map; the other commands need not wait
+    from thalweg.report import Files, Plan, build_report  # noqa: PLC0415
+    from thalweg.salvage import FOLDER, build  # noqa: PLC0415
+
+    root = Path.cwd()
+    saved = build(root)
+    stale = outcome.mark_stale(root, saved.failed)
+    for name, reason in saved.skipped.items():
+        typer.secho(f"no map {name}: {reason}", fg="yellow", err=True)
+    for path in stale:
+        typer.secho(f"stale: {path} is the map of an earlier run (see {outcome.STALE})", fg="yellow", err=True)
+    if saved.failed:
+        typer.secho(f"failed: {', '.join(saved.failed)}", fg="red", err=True)
+    if not saved.finished:
+        typer.secho("nothing to salvage: no member has finished; read the first error above", fg="red", err=True)
+        raise typer.Exit(1)
+    shutil.rmtree(root / FOLDER / "plots", ignore_errors=True)
+    classes, members = params.load(Classes), params.load_items(Member)
+    build_plots(root / "build/history", root / "build/heldout", saved.finished, classes, root / FOLDER / "plots")
+    ensembles = params.load_items(Ensemble)
+    plan = Plan(
+        fetch=params.load(Fetch), classes=classes, split=params.load(Split),
+        members={name: members[name] for name in saved.finished},
+        ensembles={name: ensembles[name].model_copy(update={"members": used}) for name, used in saved.maps.items()},
+    )  # fmt: skip
+    page = root / FOLDER / "report" / "index.html"
+    build_report(Files.below(root, root / FOLDER), plan, page, failed=saved.failed)
+    for name, used in saved.maps.items():
+        typer.echo(f"salvaged map     {root / FOLDER / 'maps' / name / 'classes.tif'} of {', '.join(used)}")
+    typer.echo(f"salvaged report  {page}")
+    raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point."""
+    stage.run_app(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Chips from memory maps: reading, sampling, augmentation."""

@@ -1,0 +1,101 @@
+"""Chips read from memory-mapped scenes: pixels and target of any window, padded past the scene's edge."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from thalweg.classes import IGNORE
+from thalweg.errors import SceneError
+from thalweg.grid import Window
+from thalweg.manifest.chips import PARTS, read_parts
+from thalweg.manifest.scene import NODATA, Scene, read_scenes
+
+
+class ChipReader:
+    """The scenes of one grid with their split, opened once; safe to send to a loader process, which opens its own."""
+
+    def __init__(self, scenes: Path, split: Path, grid: str) -> None:
+        """Takes `build/scenes/<grid>`, `build/split` and the grid's name."""
+        self._origin = (scenes, split, grid)
+        self.scenes: dict[str, Scene] = read_scenes(scenes)
+        self._planes: dict[str, _Planes] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ChipReader, self._origin
+
+    def pixels(self, scene: str, window: Window) -> np.ndarray:
+        """(h, w, C) stored values of a window, nodata where it reaches past the scene; always a copy."""
+        image = self._open(scene).image
+        return _cut(image, window, NODATA)
+
+    def parts(self, scene: str) -> np.ndarray:
+        """(H, W) uint8 part of every pixel, values of `manifest.chips.PARTS`."""
+        return self._open(scene).parts
+
+    def target(self, scene: str, window: Window, part: str) -> np.ndarray:
+        """(h, w) class ids; 255 outside the part, where not valid, unlabelled, or past the scene's edge."""
+        planes = self._open(scene)
+        if planes.mask is None:
+            return np.full((window.height, window.width), IGNORE, np.uint8)
+        target = _cut(planes.mask, window, IGNORE)
+        outside = _cut(planes.parts, window, PARTS["unused"]) != PARTS[part]
+        outside |= _cut(planes.valid, window, 0) == 0
+        target[outside] = IGNORE
+        return target
+
+    def read(self, scene: str, window: Window, part: str) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels (h, w, C) and target (h, w) of a window for one part."""
+        return self.pixels(scene, window), self.target(scene, window, part)
+
+    def _open(self, scene: str) -> "_Planes":
+        if scene not in self._planes:
+            if scene not in self.scenes:
+                raise SceneError(
+                    f"scene {scene} is in the chip table but not in {self._origin[0]}; run `dvc repro split`"
+                )
+            record = self.scenes[scene]
+            arrays = (record.image, record.valid, read_parts(*self._origin[1:], scene), record.mask)
+            self._planes[scene] = _Planes(*(None if array is None else np.asarray(array) for array in arrays))  # type: ignore[arg-type]
+        return self._planes[scene]
+
+
+class _Planes(NamedTuple):  # plain views of the maps: slicing np.memmap itself costs more than the copy of a chip
+    image: np.ndarray
+    valid: np.ndarray
+    parts: np.ndarray
+    mask: np.ndarray | None
+
+
+def _cut(plane: np.ndarray, window: Window, fill: int) -> np.ndarray:
+    inside = window.clip((plane.shape[0], plane.shape[1]))
+    if inside == window:
+        return plane[window.rows, window.cols].copy()
+    cut = np.full((window.height, window.width, *plane.shape[2:]), fill, plane.dtype)
+    row, col = inside.row - window.row, inside.col - window.col
+    cut[row : row + inside.height, col : col + inside.width] = plane[inside.rows, inside.cols]
+    return cut
+
+
+class Place(NamedTuple):
+    """Where a chip is read."""
+
+    scene: str
+    window: Window
+
+
+class Chips:
+    """A map-style dataset for torch's loader whose index is a `Place`: what is read follows from the place alone."""
+
+    def __init__(self, reader: ChipReader, part: str) -> None:
+        self.reader = reader
+        self.part = part
+
+    def __getitem__(self, place: Place) -> tuple[np.ndarray, np.ndarray]:
+        return self.reader.read(place.scene, place.window, self.part)
+
+
+def stack(chips: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Chips of one size as a batch: pixels (B, h, w, C), target (B, h, w)."""
+    return np.stack([pixels for pixels, _ in chips]), np.stack([target for _, target in chips])

@@ -1,0 +1,73 @@
+"""Which chips an epoch sees: a plan that follows from (seed, epoch) alone, whatever was drawn before or by whom."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+
+from thalweg.dataset.chips import Place
+from thalweg.grid import Window
+
+
+def draw(chips: pd.DataFrame, count: int, chip_px: int, shapes: Mapping[str, tuple[int, int]],
+         seed: int, epoch: int) -> list[Place]:  # fmt: skip
+    """The training windows of one epoch, in order.
+
+    Rows of the chip table are drawn in proportion to their labelled pixels, by systematic sampling: one random start
+    and equal steps, so that an epoch covers the ground evenly. Each window is then moved at random by up to half its
+    row's edge, kept inside the scene where that is large enough, and the order is shuffled.
+
+    Args:
+        chips: Rows of the chip table, all of the training part.
+        count: Windows to draw.
+        chip_px: Edge of a window; the table's own windows may have another.
+        shapes: (rows, columns) per scene.
+        seed: The member's.
+        epoch: From 0.
+    """
+    random = np.random.default_rng([seed, epoch])
+    share = chips["labelled_px"].to_numpy(float).cumsum()
+    rows = np.searchsorted(share / share[-1], (np.arange(count) + random.random()) / count, side="right")
+    picked = chips.iloc[random.permutation(np.minimum(rows, len(chips) - 1))]
+    size = picked["size"].to_numpy()
+    moved = random.uniform(-0.5, 0.5, (2, count)) * size + (size - chip_px) / 2
+    starts = np.rint(picked[["row", "col"]].to_numpy().T + moved).astype(int)
+    return [
+        Place(
+            scene,
+            Window(_inside(row, shapes[scene][0], chip_px), _inside(col, shapes[scene][1], chip_px), chip_px, chip_px),
+        )
+        for scene, row, col in zip(picked["scene"], *starts.tolist(), strict=True)
+    ]
+
+
+def lattice(chips: pd.DataFrame) -> list[Place]:
+    """The windows of the chip table's rows as they stand, once each."""
+    columns = (chips[name] for name in ("scene", "row", "col", "size"))
+    return [Place(scene, Window(row, col, size, size)) for scene, row, col, size in zip(*columns, strict=True)]
+
+
+class EpochSampler:
+    """A sampler for torch's loader that yields the places of an epoch; Lightning calls `set_epoch`."""
+
+    def __init__(
+        self, chips: pd.DataFrame, count: int, chip_px: int, shapes: Mapping[str, tuple[int, int]], seed: int
+    ) -> None:
+        self._plan = (chips, count, chip_px, dict(shapes), seed)
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch whose plan the next iteration follows."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self._plan[1]
+
+    def __iter__(self) -> Iterator[Place]:
+        return iter(draw(*self._plan, epoch=self.epoch))
+
+
+def _inside(start: int, length_px: int, chip_px: int) -> int:
+    """Moves a window into the scene; where the scene is smaller than a window, the scene into the window."""
+    spare = length_px - chip_px
+    return min(max(start, min(spare, 0)), max(spare, 0))

@@ -1,0 +1,182 @@
+"""The final examination of a member: its held-out areas, stitched at native resolution by the map's own engine."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from thalweg import infer, metrics
+from thalweg.classes import IGNORE
+from thalweg.dataset.chips import ChipReader, Place
+from thalweg.dataset.sampler import lattice
+from thalweg.grid import Window
+from thalweg.manifest.chips import PARTS, Stats
+from thalweg.manifest.heldout import Heldout, PartScores
+from thalweg.manifest.scene import NODATA
+
+HELD_OUT = ("val", "test")
+PANELS = 6
+
+
+class Tally:
+    """Counts of one part, from which every score follows."""
+
+    def __init__(self, classes: int) -> None:
+        self.scenes: dict[str, np.ndarray] = {}
+        self.reliability = np.zeros((3, metrics.ECE_BINS))
+        self.histogram = np.zeros((2, metrics.PROB_BINS), np.int64)
+        self._classes = classes
+
+    def add(self, scene: str, truth: np.ndarray, probs: np.ndarray) -> None:
+        """Adds rows of a scene: truth (h, w), probs (K, h, w)."""
+        known = truth != IGNORE
+        if not known.any():
+            return
+        truth, probs = truth[known], probs[:, known]
+        labels = probs.argmax(0).astype(np.uint8)
+        before = self.scenes.get(scene, 0)
+        self.scenes[scene] = before + metrics.confusion(truth, labels, self._classes)
+        self.reliability += metrics.calibration(truth, probs)
+        if self._classes == 2:
+            self.histogram += np.stack(metrics.histogram(truth, probs[1]))
+
+    def scores(self) -> PartScores:
+        """As the record that plots and the report read."""
+        total = sum(self.scenes.values(), np.zeros((self._classes, self._classes), np.int64))
+        positives, negatives = self.histogram.tolist() if self._classes == 2 else ((), ())
+        return PartScores(
+            confusion=_nested(total),
+            scenes={scene: _nested(matrix) for scene, matrix in sorted(self.scenes.items())},
+            reliability=tuple(tuple(row) for row in self.reliability.tolist()),
+            positives=tuple(positives),
+            negatives=tuple(negatives),
+        )
+
+
+class Panels:
+    """A few held-out windows as pictures, filled while rows stream by."""
+
+    def __init__(self, reader: ChipReader, chips: pd.DataFrame, stats: Stats) -> None:
+        self._reader, self._stats = reader, stats
+        self._part, rows = _worth_seeing(chips, tuple(stats.class_px))
+        self._places = lattice(rows)
+        shapes = [(place.window.height, place.window.width) for place in self._places]
+        self._labels = [np.full(shape, IGNORE, np.uint8) for shape in shapes]
+        self._probs = [np.zeros(shape, np.uint8) for shape in shapes]
+
+    def add(self, scene: str, top: int, probs: np.ndarray) -> None:
+        """Takes what it needs of rows (K, h, W) that start at `top`."""
+        rows, width = probs.shape[1:]
+        for place, labels, prob in zip(self._places, self._labels, self._probs, strict=True):
+            row, col, height, span = Window(place.window.row - top, *place.window[1:]).clip((rows, width))
+            if place.scene != scene or height == 0 or span == 0:
+                continue
+            seen = probs[:, row : row + height, col : col + span]
+            at = np.s_[row + top - place.window.row :, col - place.window.col :]
+            labels[at][:height, :span] = seen.argmax(0)
+            prob[at][:height, :span] = np.rint(seen.max(0) * 255)
+
+    def write(self, path: Path) -> None:
+        """Writes panels.npz; the same panels give the same bytes."""
+        masks = [self._reader.target(place.scene, place.window, self._part) for place in self._places]
+        names = [f"{p.scene} {self._part} row {p.window.row} col {p.window.col}" for p in self._places]
+        pictures = [self._rgb(place) for place in self._places]
+        small = {"rgb": pictures, "mask": masks, "labels": self._labels, "prob": self._probs}
+        stacks: dict[str, Any] = {name: np.array(planes, np.uint8) for name, planes in small.items()}
+        np.savez_compressed(path, **stacks, names=np.array(names, np.str_))
+
+    def _rgb(self, place: Place) -> np.ndarray:
+        channels = self._reader.scenes[place.scene].record.channels
+        names = [channel.name for channel in channels]
+        natural = [names.index(band) for band in ("B04", "B03", "B02") if band in names]
+        shown = natural if len(natural) == 3 else [min(k, len(names) - 1) for k in range(3)]
+        stored = self._reader.pixels(place.scene, place.window)[..., shown]
+        scale, offset = (np.array([getattr(channels[k], key) for k in shown]) for key in ("scale", "offset"))
+        low, high = (np.array([values[k] for k in shown]) for values in (self._stats.p02, self._stats.p98))
+        bright = (stored * scale + offset - low) / np.maximum(high - low, 1e-6)
+        return np.where(stored == NODATA, 0, np.clip(bright * 255, 0, 255)).astype(np.uint8)
+
+
+def examine(member: str, predictor: infer.Predictor, reader: ChipReader, chips: pd.DataFrame,
+            panels: Panels, batch_size: int) -> Heldout:  # fmt: skip
+    """Predicts every scene that has held-out labels and counts each part by itself.
+
+    Windows without held-out pixels are read as nodata, which the engine skips: every window that a held-out pixel is
+    blended from is predicted as the map would.
+
+    Args:
+        member: Its name.
+        predictor: The trained member.
+        reader: Scenes and split of its grid.
+        chips: The chip table, all parts.
+        panels: Pictures to fill.
+        batch_size: Windows per step.
+    """
+    card = predictor.card
+    names = tuple(info.name for info in card.classes)
+    tallies = {part: Tally(len(names)) for part in HELD_OUT}
+    for scene in sorted(set(chips.loc[chips["part"].isin(HELD_OUT), "scene"])):
+        parts = reader.parts(scene)
+        read = partial(_held_out, reader, scene)
+        runs = infer.iter_rows(predictor.predict, read, parts.shape, len(names), card.chip_px, card.overlap, batch_size)
+        for top, probs in runs:
+            panels.add(scene, top, probs)
+            rows = Window(top, 0, probs.shape[1], probs.shape[2])
+            for part, tally in tallies.items():
+                tally.add(scene, reader.target(scene, rows, part), probs)
+    return Heldout(member=member, classes=names, parts={part: t.scores() for part, t in tallies.items() if t.scenes})
+
+
+def summary(heldout: Heldout) -> dict[str, dict[str, float]]:
+    """The flat scores of metrics/<member>.json: per part, at the most probable class.
+
+    For binary tasks also at the threshold that is best on validation: `val.threshold`, `<part>_at_threshold`.
+    """
+    result = {}
+    for part, counts in heldout.parts.items():
+        scores = metrics.scores(np.array(counts.confusion), heldout.classes)
+        result[part] = {**scores, "ece": metrics.ece(np.array(counts.reliability))}
+    if len(heldout.classes) == 2 and "val" in heldout.parts:
+        result |= _at_threshold(heldout)
+        result["val"]["threshold"] = threshold(heldout)
+    return result
+
+
+def threshold(heldout: Heldout) -> float:
+    """Of a binary member: the probability of class 1 from which its IoU on the validation part is best."""
+    val = heldout.parts["val"]
+    return metrics.best_threshold(np.array(val.positives), np.array(val.negatives))
+
+
+def _at_threshold(heldout: Heldout) -> Mapping[str, dict[str, float]]:
+    cut = threshold(heldout)
+    matrices = {
+        part: metrics.confusion_at(np.array(c.positives), np.array(c.negatives), cut)
+        for part, c in heldout.parts.items()
+    }
+    return {f"{part}_at_threshold": metrics.scores(matrix, heldout.classes) for part, matrix in matrices.items()}
+
+
+def _held_out(reader: ChipReader, scene: str, window: Window) -> np.ndarray:
+    parts = reader.parts(scene)
+    inside = window.clip((parts.shape[0], parts.shape[1]))
+    wanted = np.isin(parts[inside.rows, inside.cols], [PARTS[part] for part in HELD_OUT])
+    if wanted.any():
+        return reader.pixels(scene, window)
+    channels = len(reader.scenes[scene].record.channels)
+    return np.full((window.height, window.width, channels), NODATA, reader.scenes[scene].image.dtype)
+
+
+def _worth_seeing(chips: pd.DataFrame, classes: Sequence[str]) -> tuple[str, pd.DataFrame]:
+    """Windows of the test part (of val where there is none) that hold most of their second most frequent class."""
+    part = "test" if (chips["part"] == "test").any() else "val"
+    rows = chips[chips["part"] == part]
+    second = np.sort(rows[[f"px_{name}" for name in classes]].to_numpy(), axis=1)[:, -2]
+    return part, rows.iloc[np.argsort(-second, kind="stable")[:PANELS]]
+
+
+def _nested(matrix: np.ndarray) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(int(count) for count in row) for row in matrix)

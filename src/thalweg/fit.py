@@ -1,0 +1,136 @@
+"""Runs Lightning's trainer on a task: progress, logs, early stopping, resuming, and its failures as our errors."""
+
+import logging
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from rich.console import Console
+from torch.utils.data import DataLoader
+
+from thalweg.errors import TrainingError
+from thalweg.params.train import Train
+from thalweg.resume import Keeper
+from thalweg.task import SegmentationTask
+
+MONITOR = "val_miou"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a finished training leaves, beside the weights in its task."""
+
+    keeper: Keeper
+    device: str
+    """Where it ran, torch's name."""
+    resumed_from: int
+    """Epochs that an earlier, killed run had done."""
+
+
+def fit(task: SegmentationTask, train: Train, training: DataLoader[Any], validation: DataLoader[Any] | None,
+        runs: Path, state: Path) -> Fitted:  # fmt: skip
+    """Trains to the last epoch or until patience runs out, from `state` on if an earlier run was killed.
+
+    Args:
+        task: What is trained, in place.
+        train: The machine.
+        training: One epoch per iteration.
+        validation: The whole part per iteration, or None: then there is no early stopping.
+        runs: Folder of this run's logs.
+        state: File that a killed run leaves and the next one picks up.
+
+    Raises:
+        TrainingError: The machine is not as params say, or its memory does not suffice, or the loss is not finite.
+        SystemExit: 143 on SIGTERM, where Lightning would exit 0 (Lightning-AI/pytorch-lightning#19916).
+    """
+    member = task.member
+    if train.devices > 1:
+        raise TrainingError(f"train.devices is {train.devices}, but one member trains on one device; set it to 1")
+    keeper = Keeper(state, task.network.architecture, MONITOR)
+    patience = EarlyStopping(MONITOR, mode="max", patience=member.patience, check_on_train_epoch_end=True)
+    stopping = [patience] if validation else []
+    on_terminal = sys.stderr.isatty()
+    lines = [] if on_terminal else [EpochLines()]
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # filling costs a tenth
+    with _quiet(), _translated(task, train):
+        trainer = pl.Trainer(
+            accelerator=train.accelerator, devices=train.devices, precision=train.precision,
+            max_epochs=member.max_epochs, logger=_loggers(runs), callbacks=[*stopping, keeper, *lines],
+            deterministic="warn", num_sanity_val_steps=0, use_distributed_sampler=False, enable_model_summary=False,
+            enable_progress_bar=on_terminal, log_every_n_steps=len(training))  # fmt: skip
+        trainer.fit(task, training, validation, ckpt_path=state if state.exists() else None, weights_only=False)
+    return Fitted(keeper, str(trainer.strategy.root_device), keeper.resumed_from)
+
+
+def run_folder(runs: Path, member: str) -> Path:
+    """A new folder for the logs of one run."""
+    return runs / member / f"{datetime.now():%Y-%m-%dT%H%M%S.%f}"
+
+
+def _loggers(run: Path) -> list[Any]:
+    return [CSVLogger(run.parent, "", run.name), TensorBoardLogger(run.parent, "", run.name, default_hp_metric=False)]
+
+
+class EpochLines(Checkpoint):
+    """One line per epoch, where there is no terminal for a bar; a Checkpoint, so that the rate is logged by then."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Prints the epoch's scores to standard error."""
+        wanted = ("train_loss", "val_loss", MONITOR, "val_accuracy", "lr")
+        scores = (
+            f"{key} {float(trainer.callback_metrics[key]):.4g}" for key in wanted if key in trainer.callback_metrics
+        )
+        name = getattr(pl_module, "name", "")
+        Console(stderr=True, highlight=False, soft_wrap=True).print(
+            f"{name} epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {'  '.join(scores)}"
+        )
+
+
+@contextmanager
+def _translated(task: SegmentationTask, train: Train) -> Iterator[None]:
+    try:
+        yield
+    except SIGTERMException:
+        raise SystemExit(128 + signal.SIGTERM) from None
+    except MisconfigurationException as error:
+        fault = " ".join(str(error).split())
+        raise TrainingError(
+            f"train: this machine cannot run {train.accelerator} × {train.devices} ({fault}); set accelerator: auto"
+        ) from error
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"models.{task.name}: the device's memory does not hold batch_size {task.member.batch_size} × chip_px "
+            f"{task.member.chip_px}; lower batch_size"
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            # Loader processes do not pay for memory maps.
+            warnings.filterwarnings("ignore", ".*does not have many workers")
+            # Said by us where it matters: `keep: last` trains without a validation part.
+            warnings.filterwarnings("ignore", ".*have no `val_dataloader`")
+            # Lightning 2.6 calls torch's LeafSpec, which torch 2.14 deprecates.
+            warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,72 @@
+"""`models/<member>/card.json`: everything that is needed, beside the weights, to predict anywhere."""
+
+from pathlib import Path
+from typing import Any
+
+from thalweg.classes import ClassInfo
+from thalweg.errors import CardError
+from thalweg.manifest import Record, read_record, write_record
+from thalweg.manifest.scene import Channel
+
+SCHEMA = 1
+WEIGHTS = "weights.safetensors"
+CARD = "card.json"
+
+
+class Normalisation(Record):
+    """Per channel, in physical units: model input = (value − mean) / std, clipped to ±5; nodata becomes 0."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class ModelCard(Record):
+    """card.json."""
+
+    schema_version: int
+    member: str
+    architecture: str
+    """File name in thalweg/models/."""
+    options: dict[str, Any]
+    architecture_sha256: str
+    """Of the architecture's source file, so that an edit reaches the aggregators through models/ alone."""
+    grid: str
+    pixel_m: float
+    """Ground size of a training pixel, metres."""
+    channels: tuple[Channel, ...]
+    normalisation: Normalisation
+    classes: tuple[ClassInfo, ...]
+    chip_px: int
+    """Window edge in prediction."""
+    overlap: float
+    temperature: float
+    """Logits are divided by it; 1 until calibrated."""
+    metrics: dict[str, float]
+    """Headline scores on the validation part: `miou`, `accuracy`."""
+    epoch: int
+    """Epoch of the weights, from 0."""
+    git_commit: str | None
+    products: tuple[str, ...]
+    """Products whose pixels trained the model."""
+    packages: dict[str, str]
+    """Package → version."""
+
+
+def read_card(folder: Path) -> ModelCard:
+    """The card of a model directory.
+
+    Raises:
+        CardError: The card is of a newer schema.
+        SceneError: It is missing or broken.
+    """
+    card = read_record(ModelCard, folder / CARD, "train the member with `dvc repro` or copy the whole directory")
+    if card.schema_version > SCHEMA:
+        raise CardError(
+            f"{folder / CARD} has schema {card.schema_version}, this Thalweg reads up to {SCHEMA}; update Thalweg"
+        )
+    return card
+
+
+def write_card(card: ModelCard, folder: Path) -> None:
+    """Writes card.json."""
+    write_record(card, folder / CARD)

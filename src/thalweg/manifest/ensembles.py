@@ -1,0 +1,66 @@
+"""`ensembles/<name>/card.json`: what a map was made of and how good it is on held-out ground."""
+
+from pathlib import Path
+
+from thalweg.classes import ClassInfo
+from thalweg.manifest import Record, read_record, write_record
+from thalweg.manifest.heldout import PartScores
+
+SCHEMA = 1
+CARD = "card.json"
+
+
+class MemberEntry(Record):
+    """One member's part in a map."""
+
+    card_sha256: str
+    """Of its card.json."""
+    grid: str
+    weight: float
+    """Share in the combination; all weights sum to 1."""
+    threshold: float | None
+    """Its own, chosen as the ensemble's is, for its own scores only."""
+    scenes: tuple[str, ...]
+    """Scenes that it was predicted on."""
+    scores: dict[str, dict[str, float]]
+    """Part → scores on the same pixels of the ensemble's grid."""
+
+
+class EnsembleCard(Record):
+    """card.json."""
+
+    schema_version: int
+    name: str
+    classes: tuple[ClassInfo, ...]
+    grid: str
+    scenes: tuple[str, ...]
+    """Scenes in the map."""
+    products: tuple[str, ...]
+    """Their products."""
+    members: dict[str, MemberEntry]
+    reducer: str
+    tta: bool
+    overlap: float
+    temperature: float
+    """1 until calibrated."""
+    threshold: float | None
+    """Least probability of class 1 that counts as class 1, chosen on validation pixels; None: most probable class."""
+    scores: dict[str, dict[str, float]]
+    """Part → scores of the map."""
+    parts: dict[str, PartScores]
+    """Part → confusion matrices and reliability of the map."""
+    git_commit: str | None
+
+
+def read_ensemble_card(folder: Path) -> EnsembleCard:
+    """The card of an ensemble.
+
+    Raises:
+        SceneError: It is missing or broken.
+    """
+    return read_record(EnsembleCard, folder / CARD, "run `dvc repro ensemble`")
+
+
+def write_ensemble_card(card: EnsembleCard, folder: Path) -> None:
+    """Writes card.json."""
+    write_record(card, folder / CARD)

@@ -1,0 +1,55 @@
+"""`build/raw/products.json`: what fetch delivered."""
+
+from pathlib import Path
+from typing import Literal
+
+from thalweg.manifest import Record, read_record, write_record
+
+INDEX = "products.json"
+
+
+class ProductFile(Record):
+    """One file of a product."""
+
+    path: str
+    """Below build/raw."""
+    size: int
+    sha256: str
+
+
+class Product(Record):
+    """One delivered product."""
+
+    name: str
+    """Product name without `.SAFE`; the scene's name."""
+    form: Literal["safe", "raster", "folder"]
+    path: str
+    """Of the SAFE folder or zip, of the raster, or of the folder, below build/raw."""
+    files: tuple[ProductFile, ...]
+    bands: dict[str, int | str]
+    """As in `fetch.local.products`; empty for `safe`."""
+    scale: float
+    offset: float
+    nodata: float | None
+    date: str | None
+
+
+class Products(Record):
+    """All of them, sorted by name."""
+
+    products: tuple[Product, ...]
+
+
+def read_products(raw: Path) -> tuple[Product, ...]:
+    """The products in a raw folder.
+
+    Raises:
+        SceneError: The index is missing or broken.
+    """
+    return read_record(Products, raw / INDEX, "run `dvc repro fetch`").products
+
+
+def write_products(products: list[Product], raw: Path) -> None:
+    """Writes the index, sorted by name."""
+    ordered = sorted(products, key=lambda product: product.name)
+    write_record(Products(products=tuple(ordered)), raw / INDEX)

@@ -1,0 +1,23 @@
+"""Section `grids`: the pixel grids that products are brought to."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from thalweg.params import Section
+
+
+class GridParams(Section):
+    """One grid: resolution, bands in order, extra channels, and what counts as valid."""
+
+    section: ClassVar[str] = "grids"
+
+    resolution_m: int | None = Field(gt=0)
+    """Pixel size in the units of the CRS; null keeps that of plain rasters."""
+    bands: tuple[str, ...] = Field(min_length=1)
+    """Bands in the order of the image's channels; one that a product lacks is an error."""
+    channels: tuple[str, ...]
+    """Extra channels by formula after the bands: `nd(B08,B04)`, `sqrt(B02)`, `log(B02)`, `diff(B02,B04)`, or a name
+    from thalweg/indices.py (`ndvi`, `ndmi`, `nbr`, `ndwi`, `whiteness`, `hot`)."""
+    scl_invalid: tuple[int, ...]
+    """SCL classes that make a pixel unusable; empty where there is no SCL or where the labels are clouds."""

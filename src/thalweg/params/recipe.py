@@ -1,0 +1,63 @@
+"""A whole params file: every section, and what must agree between them. Used by `make check` and `make use`."""
+
+from pathlib import Path
+
+from thalweg.errors import ParamsError
+from thalweg.params import load, load_items, read_yaml
+from thalweg.params.classes import Classes
+from thalweg.params.ensembles import Ensemble
+from thalweg.params.fetch import Fetch
+from thalweg.params.grids import GridParams
+from thalweg.params.masks import Masks
+from thalweg.params.models import Member
+from thalweg.params.split import Split
+from thalweg.params.train import Train
+
+_PLAIN = (Fetch, Classes, Masks, Split, Train)
+_ITEMS = (GridParams, Member, Ensemble)
+
+
+class Recipe:
+    """All sections of one params file, validated one by one and against each other.
+
+    Raises:
+        ParamsError: A section is unknown, a value does not fit, or a name points nowhere.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        raw = read_yaml(path)
+        known = {model.section for model in (*_PLAIN, *_ITEMS)}
+        for name in raw:
+            if name not in known:
+                raise ParamsError(f"{path}: unknown section '{name}'; known are {', '.join(sorted(known))}")
+        self.fetch = load(Fetch, path=path)
+        self.classes = load(Classes, path=path)
+        self.masks = load(Masks, path=path)
+        self.split = load(Split, path=path)
+        self.train = load(Train, path=path)
+        self.grids = load_items(GridParams, path)
+        self.models = load_items(Member, path)
+        self.ensembles = load_items(Ensemble, path)
+        self._check_names()
+
+    def _check_names(self) -> None:
+        for name, member in self.models.items():
+            if member.grid not in self.grids:
+                raise ParamsError(f"{self.path}: models.{name}.grid is '{member.grid}', which 'grids' does not have")
+        for name, ensemble in self.ensembles.items():
+            if ensemble.grid not in self.grids:
+                raise ParamsError(
+                    f"{self.path}: ensembles.{name}.grid is '{ensemble.grid}', which 'grids' does not have"
+                )
+            for member_name in ensemble.members:
+                if member_name not in self.models:
+                    raise ParamsError(
+                        f"{self.path}: ensembles.{name} names '{member_name}', which 'models' does not have"
+                    )
+        for grid in self.grids:
+            if grid not in self.split.chip_px:
+                raise ParamsError(f"{self.path}: split.chip_px lacks the grid '{grid}'")
+        for value, name in self.masks.values.items():
+            if name not in (*self.classes.names, "unlabelled"):
+                raise ParamsError(f"{self.path}: masks.values maps {value} to '{name}', which 'classes' does not have")

@@ -1,0 +1,162 @@
+"""Rasters as small pictures for a page: decimated reads that honour nodata, colours, and a scale bar."""
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from affine import Affine
+from PIL import Image
+from rasterio.enums import Resampling
+from rasterio.vrt import WarpedVRT
+
+from thalweg import raster
+from thalweg.classes import IGNORE, ClassInfo
+from thalweg.errors import RasterError
+from thalweg.grid import Grid, Window
+
+MAX_PX = 900
+LEVELS = 64
+"""Steps of a colour ramp: more than an eye tells apart, and a third of the bytes."""
+_RGB_CHOICES = ((("B04", "B03", "B02"), "true colour"), (("B8A", "B04", "B03"), "false colour"),
+                (("B08", "B04", "B03"), "false colour"))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that stands in the page itself."""
+
+    uri: str
+    """`data:image/…;base64,…`."""
+    width: int
+    height: int
+    caption: str
+
+
+def read_small(path: Path, window: Window, band: int = 1) -> tuple[np.ma.MaskedArray[Any, Any], Grid]:
+    """A window of one band from the overviews, at most `MAX_PX` on its longer edge, masked where nodata, and its grid.
+
+    Raises:
+        RasterError: The file cannot be read or has no CRS.
+    """
+    with raster.opened(path) as dataset:
+        grid = raster.grid_of(dataset)
+        if grid is None:
+            raise RasterError(f"{path} has no CRS, so it is no map; run `dvc repro ensemble`")
+        small = shrink(grid.crop(window))
+        pixels = dataset.read(band, window=raster.to_rio(window), out_shape=small.shape_yx, masked=True)
+    return pixels, small
+
+
+def shrink(grid: Grid, max_px: int = MAX_PX) -> Grid:
+    """The same ground in at most `max_px` pixels per edge."""
+    height, width = grid.shape_yx
+    step = max(height, width) / max_px
+    if step <= 1:
+        return grid
+    small = max(round(height / step), 1), max(round(width / step), 1)
+    return Grid(grid.crs_wkt, grid.transform @ Affine.scale(width / small[1], height / small[0]), small)
+
+
+def draw_classes(labels: np.ma.MaskedArray[Any, Any], legend: Sequence[ClassInfo], caption: str) -> Picture:
+    """Classes (H, W) in the legend's colours; masked pixels are see-through."""
+    palette = np.zeros((256, 3), np.uint8)
+    palette[: len(legend)] = [info.rgb for info in legend]
+    return _paletted(labels.filled(IGNORE).astype(np.uint8), palette, IGNORE, caption)
+
+
+def draw_measure(values: np.ma.MaskedArray[Any, Any], low: float, high: float, ramp: str, caption: str) -> Picture:
+    """A measure on a colour ramp of matplotlib from `low` to `high`; masked pixels are see-through."""
+    level = np.clip((values.astype(np.float64) - low) / (high - low), 0, 1) * (LEVELS - 1)
+    palette = np.zeros((256, 3), np.uint8)
+    palette[:LEVELS] = ramp_colors(ramp, LEVELS)
+    return _paletted(np.ma.filled(level.round(), IGNORE).astype(np.uint8), palette, IGNORE, caption)
+
+
+def ramp_colors(ramp: str, count: int) -> np.ndarray:
+    """(count, 3) uint8 colours along a ramp of matplotlib."""
+    return np.round(mpl.colormaps[ramp](np.linspace(0, 1, count))[:, :3] * 255).astype(np.uint8)
+
+
+def draw_image(images: Sequence[Path], channels: Sequence[str], grid: Grid, used: np.ndarray) -> Picture | None:
+    """What the satellite saw on a grid, from the scenes' images, the first one that has a pixel; None if none has.
+
+    Args:
+        images: `image.tif` of scenes of one pixel grid definition, in any CRS.
+        channels: Names of their channels.
+        grid: Small grid of the map beside which it stands.
+        used: (H, W) bool, pixels that the map speaks about; they alone decide the contrast, so that clouds do not.
+    """
+    numbers, kind = choose_channels(channels)
+    seen = np.full((len(numbers), *grid.shape_yx), np.nan)
+    for path in images:
+        with raster.opened(path) as dataset, WarpedVRT(
+            dataset, crs=grid.crs_wkt, transform=grid.transform, width=grid.shape_yx[1], height=grid.shape_yx[0],
+            resampling=Resampling.average,
+        ) as warped:  # fmt: skip
+            pixels = warped.read(numbers, masked=True).astype(np.float64).filled(np.nan)
+        seen = np.where(np.isnan(seen).any(0), pixels, seen)
+    blank = np.isnan(seen).any(0)
+    if blank.all():
+        return None
+    shown = used & ~blank if (used & ~blank).any() else ~blank
+    rgba = np.zeros((*grid.shape_yx, 4), np.uint8)
+    rgba[..., :3] = np.moveaxis(np.stack([_stretched(plane, shown) for plane in seen]), 0, -1)
+    rgba[..., 3] = np.where(blank, 0, 255)
+    names = " ".join(dict.fromkeys(channels[number - 1] for number in numbers))
+    return _encoded(Image.fromarray(rgba), "webp", f"The image, {kind} ({names})", quality=86, method=4)
+
+
+def choose_channels(channels: Sequence[str]) -> tuple[list[int], str]:
+    """1-based channels to show as red, green, blue, and what to call that."""
+    for names, kind in _RGB_CHOICES:
+        if set(names) <= set(channels):
+            return [channels.index(name) + 1 for name in names], kind
+    return ([1, 2, 3], "false colour") if len(channels) >= 3 else ([1, 1, 1], "one channel")
+
+
+def scale_bar(grid: Grid) -> tuple[str, float]:
+    """A round ground length near a quarter of the grid's width, and its share of the width in percent."""
+    width_m = grid.pixel_m_yx[1] * grid.shape_yx[1]
+    tenth = 10 ** math.floor(math.log10(width_m / 4))
+    length_m = max(step * tenth for step in (1, 2, 5) if step * tenth <= width_m / 4)
+    label = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"
+    return label, 100 * length_m / width_m
+
+
+def embed(path: Path, caption: str) -> Picture | None:
+    """A PNG file as it is, or None where there is no such file."""
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    with Image.open(io.BytesIO(content)) as image:
+        width, height = image.size
+    return Picture(_uri("png", content), width, height, caption)
+
+
+def _stretched(plane: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    low, high = np.percentile(plane[shown], (2, 98))
+    level = (np.nan_to_num(plane) - low) / max(high - low, 1e-9)
+    stretched: np.ndarray = np.round(np.clip(level, 0, 1) * 255).astype(np.uint8)
+    return stretched
+
+
+def _paletted(index: np.ndarray, palette: np.ndarray, clear: int, caption: str) -> Picture:
+    image = Image.fromarray(index).convert("P")
+    image.putpalette(palette.tobytes())
+    return _encoded(image, "png", caption, transparency=clear, optimize=True)
+
+
+def _encoded(image: Image.Image, kind: str, caption: str, **options: Any) -> Picture:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return Picture(_uri(kind, buffer.getvalue()), image.width, image.height, caption)
+
+
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,48 @@
+"""The store of finished scenes: one folder per fingerprint, whole or not there, hard-linked into the stage's out."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+_ROOM = Path(__file__).parent
+_MODULES = ("indices", "bands", "classes", "grid", "raster", "manifest/__init__", "manifest/scene")
+_SOURCES = (
+    *sorted(_ROOM.glob("*.py")),
+    *sorted((_ROOM.parent / "products").glob("*.py")),
+    *(_ROOM.parent / f"{name}.py" for name in _MODULES),
+)
+
+
+def fingerprint(parts: object) -> str:
+    """Key of a scene: SHA-256 of everything that decides its bytes, the source files of this room included."""
+    code = [hashlib.sha256(path.read_bytes()).hexdigest() for path in _SOURCES]
+    text = json.dumps([parts, code], sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def stored(store: Path, key: str, build: Callable[[Path], None]) -> Path:
+    """The folder of a key, built first where the store lacks it; an interrupted build leaves nothing under the key."""
+    folder = store / key
+    if not folder.is_dir():
+        partial = store / f".{key}.{os.getpid()}.part"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            build(partial)
+            partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def link_folder(source: Path, target: Path) -> None:
+    """Hard links of a flat folder's files; copies where the target lies on another disk."""
+    target.mkdir(parents=True)
+    for path in sorted(source.iterdir()):
+        try:
+            os.link(path, target / path.name)
+        except OSError:
+            shutil.copy2(path, target / path.name)

@@ -1,0 +1,66 @@
+"""Reading one delivered form each: where a product's bands lie and how digital numbers become physical values.
+
+Opening a product reads metadata and headers only; pixels come through `thalweg.raster`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from thalweg.grid import Grid
+
+
+def words(grid: Grid) -> str:
+    """A pixel grid in words, for messages."""
+    height, width = grid.shape_yx
+    left, top = grid.transform.c, grid.transform.f
+    return f"{width} × {height} pixels of {grid.transform.a:g} from {left:.12g}, {top:.12g} in {grid.crs_wkt[:40]}"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One band of a product on disk. Physical value = (digital number + offset) × scale."""
+
+    path: str
+    """What GDAL opens (`/vsizip/…` inside a zip)."""
+    index: int
+    """1-based band in that file."""
+    scale: float
+    offset: float
+    nodata: float | None
+    """Digital number that means no measurement."""
+    saturated: float | None
+    """Digital number that means more light than the instrument could measure."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a grid needs of a product."""
+
+    bands: tuple[str, ...]
+    """Measured bands, in order."""
+    labels: tuple[str, ...]
+    """Bands of codes (`SCL`), never scaled and never interpolated."""
+    resolution_m: int | None
+    """Pixel size in CRS units; None takes a plain raster as it is."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """An opened product, brought down to what a grid wants of it; all bands lie on one pixel grid."""
+
+    product: str
+    """Product id as its producer wrote it."""
+    baseline: str | None
+    sensing_time: str | None
+    """ISO 8601, UTC."""
+    grid: Grid
+    bands: dict[str, Layer]
+    labels: dict[str, Layer]
+    """May lie on a coarser grid than the bands; brought onto theirs by nearest."""
+    warnings: tuple[str, ...]
+    verify: Callable[[], None]
+    """Reads the wanted files once and compares size and checksum with what the producer states.
+
+    Raises:
+        ProductError: They differ.
+    """

@@ -1,0 +1,279 @@
+"""The only opener and writer of rasters: checked reads, one contiguous layout for scenes, atomic writes, COGs.
+
+Layouts. A *scene image* is an uncompressed, pixel-interleaved, strip-organised GeoTIFF whose pixels lie in one run of
+the file, so that it memory-maps as (H, W, C). Everything else is tiled and compressed.
+"""
+
+import math
+import mmap
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+import tifffile
+from affine import Affine
+from rasterio.enums import Resampling
+from rasterio.io import DatasetReader, DatasetWriter
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window as RioWindow
+
+from thalweg.errors import RasterError
+from thalweg.grid import Grid, Window
+
+_TILED = {"driver": "GTiff", "tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate", "zlevel": 6,
+          "bigtiff": "if_safer", "num_threads": 2}  # fmt: skip
+
+_SEAMLESS = {"tolerance": 0.001, "XSCALE": 1, "YSCALE": 1}
+"""Warping that does not depend on the window's place: GDAL errs by up to 0.125 px by default (and with 0 rasterio 1.4
+fails), and widens the kernel by a scale that it guesses for each window. Source: GDALWarpOptions, XSCALE."""
+
+
+@contextmanager
+def opened(path: Path | str) -> Iterator[DatasetReader]:
+    """A raster for reading, decoded by one thread: with more, GDAL turns a truncated JP2 into zeros without an error.
+
+    Raises:
+        RasterError: The file is missing, or no driver reads it, or decoding fails inside the block.
+    """
+    try:
+        with rasterio.Env(GDAL_NUM_THREADS=1), rasterio.open(path) as dataset:
+            yield dataset
+    except rasterio.errors.RasterioIOError as error:
+        missing = not str(path).startswith("/vsi") and not Path(path).exists()
+        what = "is missing" if missing else f"cannot be read ({_one_line(error)})"
+        raise RasterError(f"{path} {what}; deliver the file again, then run `dvc repro`") from error
+
+
+def grid_of(dataset: DatasetReader) -> Grid | None:
+    """The dataset's grid, or None where it has no CRS."""
+    if dataset.crs is None:
+        return None
+    epsg = dataset.crs.to_epsg()
+    wkt = f"EPSG:{epsg}" if epsg else dataset.crs.to_wkt()
+    return Grid(wkt, dataset.transform, (dataset.height, dataset.width))
+
+
+def read_grid(path: Path) -> Grid:
+    """The grid of a georeferenced raster.
+
+    Raises:
+        RasterError: The file cannot be read, or it has no CRS.
+    """
+    with opened(path) as dataset:
+        return _known_grid(dataset, path)
+
+
+def read_band(path: Path, band: int = 1) -> np.ndarray:
+    """One band as (H, W) in its own dtype, read block by block so that a truncated file raises.
+
+    Raises:
+        RasterError: The file cannot be read to its end, or has no such band.
+    """
+    with opened(path) as dataset:
+        if band > dataset.count:
+            raise RasterError(
+                f"{path} has {dataset.count} bands, but band {band} is wanted; correct the band list in params.yaml"
+            )
+        pixels = np.empty((dataset.height, dataset.width), dataset.dtypes[band - 1])
+        for _, window in dataset.block_windows(band):
+            rows = slice(window.row_off, window.row_off + window.height)
+            cols = slice(window.col_off, window.col_off + window.width)
+            pixels[rows, cols] = dataset.read(band, window=window)
+    return pixels
+
+
+def read_onto(path: Path, grid: Grid, window: Window, resampling: str) -> np.ndarray:
+    """All bands (N, h, w) of a raster as they lie on a window of another grid; nodata where it has none.
+
+    A raster on the grid's own lattice is read as it is; any other is warped, so exactly that neighbouring windows meet
+    without a seam.
+
+    Args:
+        path: A raster with CRS and nodata value.
+        grid: The wanted grid.
+        window: On `grid`; may reach past the raster.
+        resampling: rasterio's name; used only where the lattices differ.
+
+    Raises:
+        RasterError: The raster cannot be read or has no CRS.
+    """
+    with opened(path) as dataset:
+        source = _known_grid(dataset, path)
+        offset = source.offset_px(grid)
+        if offset is None:
+            wanted = grid.crop(window)
+            with WarpedVRT(dataset, crs=grid.crs_wkt, transform=wanted.transform, height=window.height,
+                           width=window.width, resampling=Resampling[resampling], **_SEAMLESS) as warped:  # fmt: skip
+                return np.asarray(warped.read())
+        row, col = window.row + offset[0], window.col + offset[1]
+        inside = Window(row, col, window.height, window.width).clip(source.shape_yx)
+        pixels = np.full((dataset.count, window.height, window.width), dataset.nodata, dataset.dtypes[0])
+        if inside.height and inside.width:
+            at = inside._replace(row=inside.row - row, col=inside.col - col)
+            pixels[:, at.rows, at.cols] = dataset.read(window=to_rio(inside))
+    return pixels
+
+
+def read_window(path: Path | str, window: Window, bands: tuple[int, ...] = (1,)) -> np.ndarray:
+    """The part of some bands inside a window, (band, height, width) in their own dtype; a truncated file raises.
+
+    Raises:
+        RasterError: The window cannot be read.
+    """
+    with opened(path) as dataset:
+        pixels: np.ndarray = dataset.read(list(bands), window=to_rio(window))
+    return pixels
+
+
+def block_rows(path: Path | str) -> int:
+    """Rows that are decoded together: reading stripes of a multiple of them decodes every block once.
+
+    Raises:
+        RasterError: The file cannot be opened.
+    """
+    with opened(path) as dataset:
+        return int(dataset.block_shapes[0][0])
+
+
+def to_rio(window: Window) -> RioWindow:
+    """A window as rasterio's own."""
+    return RioWindow(window.col, window.row, window.width, window.height)
+
+
+def create_pixels(path: Path, grid: Grid, channels: int, dtype: str, nodata: float | None,
+                  descriptions: tuple[str, ...] = (), scales: tuple[float, ...] = (),
+                  offsets: tuple[float, ...] = (), units: tuple[str, ...] = ()) -> np.memmap[Any, Any]:  # fmt: skip
+    """A new scene image on disk, mapped for writing as (H, W, C); flush or drop the map to finish it.
+
+    Args:
+        path: Where; the parent exists.
+        grid: Where the pixels lie.
+        channels: Number of channels.
+        dtype: numpy name of the pixel type.
+        nodata: Value that means no measurement, or None.
+        descriptions: Channel names for GIS.
+        scales: GDAL scale per channel.
+        offsets: GDAL offset per channel.
+        units: GDAL unit per channel.
+    """
+    profile = {"driver": "GTiff", "height": grid.shape_yx[0], "width": grid.shape_yx[1], "count": channels,
+               "dtype": dtype, "crs": grid.crs_wkt, "transform": grid.transform, "nodata": nodata,
+               "interleave": "pixel", "tiled": False, "bigtiff": "if_safer"}  # fmt: skip
+    with rasterio.open(path, "w", **profile) as dataset:
+        if descriptions:
+            dataset.descriptions = descriptions
+        if scales:
+            dataset.scales = scales
+        if offsets:
+            dataset.offsets = offsets
+        if units:
+            dataset.units = units
+    return map_pixels(path, "r+")
+
+
+def map_pixels(path: Path, mode: Literal["r", "r+"] = "r") -> np.memmap[Any, Any]:
+    """A scene image as a memory map (H, W, C), no copy; read-only unless `mode` is `r+`.
+
+    Raises:
+        RasterError: The file is missing or its pixels are not one contiguous run.
+    """
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages.first
+            offsets = page.dataoffsets
+            shape, dtype = (page.imagelength, page.imagewidth, page.samplesperpixel), np.dtype(page.dtype)
+            plain = page.compression == 1 and not page.is_tiled and (page.planarconfig == 1 or shape[2] == 1)
+    except (OSError, tifffile.TiffFileError) as error:
+        raise RasterError(f"{path} cannot be opened ({_one_line(error)}); run `dvc repro` to make it again") from error
+    size = math.prod(shape) * dtype.itemsize
+    strip = page.rowsperstrip * shape[1] * shape[2] * dtype.itemsize
+    run = all(start == offsets[0] + number * strip for number, start in enumerate(offsets))
+    if not plain or not run or offsets[0] + size > path.stat().st_size:
+        raise RasterError(
+            f"{path} is not one run of uncompressed, pixel-interleaved values; remove it and run `dvc repro`"
+        )
+    return np.memmap(path, dtype=dtype, mode=mode, offset=offsets[0], shape=shape)
+
+
+def release(pixels: np.ndarray) -> None:
+    """Gives the pages of a memory map back to the system; they are read again when they are next touched.
+
+    Without it, all that was ever read of a scene counts as this process's memory.
+    """
+    root: Any = pixels
+    while isinstance(root, np.ndarray):
+        root = root.base
+    if isinstance(root, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        root.madvise(mmap.MADV_DONTNEED)
+
+
+def write(path: Path, pixels: np.ndarray, grid: Grid, nodata: float | None = None,
+          descriptions: tuple[str, ...] = (), colors: Mapping[int, tuple[int, int, int]] | None = None,
+          tags: Mapping[str, str] | None = None) -> None:  # fmt: skip
+    """Writes (H, W) or (C, H, W) as a tiled, compressed GeoTIFF, whole or not at all."""
+    planes = pixels[None] if pixels.ndim == 2 else pixels
+    partial = path.with_name(f".{path.name}.part")
+    with create_tiled(partial, grid, planes.shape[0], str(planes.dtype), nodata) as dataset:
+        dataset.write(planes)
+        if descriptions:
+            dataset.descriptions = descriptions
+        if colors:
+            dataset.write_colormap(1, {value: (*rgb, 255) for value, rgb in colors.items()})
+        if tags:
+            dataset.update_tags(**tags)
+    partial.replace(path)
+
+
+def create_tiled(path: Path, grid: Grid, count: int, dtype: str, nodata: float | None,
+                 sparse: bool = False) -> DatasetWriter:  # fmt: skip
+    """A tiled, compressed GeoTIFF open for writing in windows; close it (or use it as a context) to finish.
+
+    Sparse: tiles that hold nothing but nodata, or that are never written, take no space.
+    """
+    profile = {**_TILED, "height": grid.shape_yx[0], "width": grid.shape_yx[1], "count": count, "dtype": dtype,
+               "crs": grid.crs_wkt, "transform": grid.transform, "nodata": nodata, "sparse_ok": sparse}  # fmt: skip
+    if dtype.startswith("float"):
+        profile["predictor"] = 3
+    return rasterio.open(path, "w", **profile)
+
+
+def write_cog(source: Path, target: Path, resampling: str) -> None:
+    """Copies a finished GeoTIFF (tags, nodata and colours included) into a Cloud Optimized GeoTIFF with overviews.
+
+    Tags must be in `source`: adding them afterwards breaks the layout (rasterio/rasterio#2376).
+
+    Args:
+        source: Tiled GeoTIFF.
+        target: The COG; replaced whole.
+        resampling: Of the overviews: `nearest` for classes, `average` for measures.
+
+    Tiles of nothing but nodata take no space.
+    """
+    partial = target.with_name(f".{target.name}.part")
+    rasterio.shutil.copy(source, partial, driver="COG", compress="deflate", blocksize=256, bigtiff="if_safer",
+                         overview_resampling=resampling, overviews="ignore_existing", num_threads=2,
+                         sparse_ok="yes")  # fmt: skip
+    partial.replace(target)
+
+
+def transform_from(values: list[float]) -> Affine:
+    """An affine transform from the six numbers that scene.json keeps (a, b, c, d, e, f)."""
+    return Affine(*values[:6])
+
+
+def _known_grid(dataset: DatasetReader, path: Path) -> Grid:
+    grid = grid_of(dataset)
+    if grid is None:
+        raise RasterError(
+            f"{path} has no CRS, so its place on the ground is unknown; "
+            f"set one with `gdal_edit.py -a_srs EPSG:… {path}`"
+        )
+    return grid
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,90 @@
+"""Which recipes there are, whether one holds together, and making one the project's params.yaml."""
+
+import subprocess
+from pathlib import Path
+
+from thalweg import params
+from thalweg.errors import ParamsError
+from thalweg.params.recipe import Recipe
+
+FOLDER = Path("recipes")
+
+
+def recipe_paths(root: Path) -> dict[str, Path]:
+    """Recipes by name, sorted."""
+    return {path.stem: path for path in sorted((root / FOLDER).glob("*.yaml"))}
+
+
+def use_recipe(root: Path, name: str) -> Path | None:
+    """Makes a recipe the project's params.yaml, whole or not at all.
+
+    A params.yaml that no recipe equals and that git does not hold would be lost, so it is kept as params.yaml.bak.
+
+    Returns:
+        The kept copy, or None where nothing would have been lost.
+
+    Raises:
+        ParamsError: There is no such recipe, or it does not hold together.
+    """
+    recipes = recipe_paths(root)
+    if name not in recipes:
+        raise ParamsError(f"there is no recipe '{name}' in {root / FOLDER}; there are {', '.join(recipes) or 'none'}")
+    Recipe(recipes[name])
+    chosen, current = recipes[name].read_bytes(), root / params.PARAMS_FILE
+    backup = None if _is_safe(current, list(recipes.values())) else current.with_name(f"{current.name}.bak")
+    if backup:
+        _replace(backup, current.read_bytes())
+    _replace(current, chosen)
+    return backup
+
+
+def build_members(path: Path) -> Recipe:
+    """Validates a params file and builds every member of it without memory for weights, so that a typo costs seconds.
+
+    Raises:
+        ParamsError: A section, name, architecture or option is wrong, or a network does not give a score per class
+            and pixel.
+    """
+    import torch  # noqa: PLC0415 - takes ten seconds, which the other commands need not wait for
+
+    from thalweg import models  # noqa: PLC0415
+
+    recipe = Recipe(path)
+    for name, member in recipe.models.items():
+        grid = recipe.grids[member.grid]
+        channels = len(grid.bands) + len(grid.channels)
+        try:
+            with torch.device("meta"), torch.no_grad():
+                network = models.build(member.model, channels, recipe.classes.count, member.options).eval()
+                shape = network(torch.empty(1, channels, member.chip_px, member.chip_px)).shape
+        except (ParamsError, RuntimeError, ValueError) as error:
+            raise ParamsError(f"{path}: models.{name} cannot be built: {' '.join(str(error).split())}") from error
+        if tuple(shape) != (1, recipe.classes.count, member.chip_px, member.chip_px):
+            raise ParamsError(
+                f"{path}: models.{name} turns a chip of {member.chip_px} px into {tuple(shape)}; change it"
+            )
+    return recipe
+
+
+def _is_safe(current: Path, recipes: list[Path]) -> bool:
+    if not current.is_file():
+        return True
+    content = current.read_bytes()
+    return any(recipe.read_bytes() == content for recipe in recipes) or _committed(current) == content
+
+
+def _committed(path: Path) -> bytes | None:
+    """What the last commit holds of a file; None without git, commit or file."""
+    try:
+        shown = subprocess.run(
+            ["git", "show", f"HEAD:./{path.name}"], cwd=path.parent, capture_output=True, check=False
+        )
+    except FileNotFoundError:
+        return None
+    return shown.stdout if shown.returncode == 0 else None
+
+
+def _replace(target: Path, content: bytes) -> None:
+    partial = target.with_name(f".{target.name}.part")
+    partial.write_bytes(content)
+    partial.replace(target)

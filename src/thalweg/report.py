@@ -1,0 +1,148 @@
+"""One self-contained page about a run: what went in, how ground was split, who scored what, and the maps as pictures.
+
+Everything comes from files, as it stands there; nothing is measured again. What is missing is said to be missing. The
+same files give the same bytes.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+import thalweg
+from thalweg import pictures
+from thalweg.atlas import read_map
+from thalweg.blockmap import read_blocks
+from thalweg.manifest.chips import Stats, read_stats
+from thalweg.manifest.products import INDEX, Product, read_products
+from thalweg.manifest.scene import SceneRecord, read_scenes
+from thalweg.params.classes import Classes
+from thalweg.params.ensembles import Ensemble
+from thalweg.params.fetch import Fetch
+from thalweg.params.models import Member
+from thalweg.params.split import Split
+from thalweg.pictures import Picture
+from thalweg.standings import leading_key, read_standings, say_key, table
+
+PART_COLORS = {"train": "#a3b6c0", "val": "#e69f00", "test": "#0072b2", "unused": "none"}
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where everything lies; any of them may be absent."""
+
+    raw: Path
+    scenes: Path
+    split: Path
+    member_metrics: Path
+    ensemble_metrics: Path
+    plots: Path
+    maps: Path
+
+    @classmethod
+    def below(cls, root: Path, made: Path | None = None) -> "Files":
+        """The layout of dvc.yaml; plots, maps and their scores below `made` where that is given."""
+        build, made = root / "build", made or root
+        return cls(
+            raw=build / "raw", scenes=build / "scenes", split=build / "split", member_metrics=root / "metrics",
+            ensemble_metrics=made / "metrics" / "ensemble", plots=made / "plots", maps=made / "maps",
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What params.yaml asks for, as far as the page tells of it."""
+
+    fetch: Fetch
+    classes: Classes
+    split: Split
+    members: dict[str, Member]
+    ensembles: dict[str, Ensemble]
+
+
+def build_report(files: Files, plan: Plan, target: Path, failed: Sequence[str] = ()) -> None:
+    """Writes the page, whole or not at all.
+
+    Args:
+        files: What the pipeline made.
+        plan: What it was asked for.
+        target: The HTML file; its folder is made.
+        failed: Members that did not finish, for a salvaged report.
+
+    Raises:
+        SceneError: A record that is there does not fit its schema.
+        StageError: A metrics file or blocks.geojson that is there cannot be understood.
+        RasterError: A map that is there cannot be read.
+    """
+    standings = read_standings(files.member_metrics, plan.members, files.ensemble_metrics, plan.ensembles)
+    keys = score_keys(plan.classes)
+    lead = leading_key(plan.classes.names)
+    page = _template().render(
+        title=_title(plan.classes), plan=plan, failed=failed, version=thalweg.__version__, standings=standings,
+        lead=lead, best=[row for row in (standings.best(lead, True), standings.best(lead, False)) if row],
+        products=_products(files.raw), scenes=_scenes(files.scenes), stats=_stats(files.split),
+        blocks=read_blocks(files.split / "blocks.geojson"), part_colors=PART_COLORS, keys=keys,
+        tables={part: table(standings.rows, part, keys) for part in ("test", "val")},
+        on_map={row.name: {part: table((row, *row.members), part, keys) for part in ("test", "val")}
+                for row in standings.rows if row.members},
+        curves=pictures.embed(files.plots / "learning_curves.png", "Learning curves of all members"),
+        reliability=pictures.embed(files.plots / "reliability.png", "How far a probability can be believed"),
+        confusions=_per_member(files.plots / "confusion", plan.members, "Confusion matrix"),
+        panels=_per_member(files.plots / "panels", plan.members, "Held-out windows"),
+        maps=[page for name, ensemble in plan.ensembles.items()
+              if (page := read_map(name, files.maps / name, ensemble, files.scenes, plan.classes))],
+    )  # fmt: skip
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.part")
+    partial.write_text(page, "utf-8")
+    partial.replace(target)
+
+
+def score_keys(classes: Classes) -> tuple[str, ...]:
+    """The scores that the tables show, the one that the headline names first."""
+    lead = leading_key(classes.names)
+    f1 = f"f1_{classes.names[1]}" if classes.count == 2 else "macro_f1"
+    ious = [key for key in ("miou", *(f"iou_{name}" for name in classes.names)) if key != lead]
+    return (lead, *ious, f1, "accuracy", "ece")
+
+
+def _per_member(folder: Path, members: Iterable[str], what: str) -> dict[str, Picture]:
+    found = {member: pictures.embed(folder / f"{member}.png", f"{what} of {member}") for member in members}
+    return {member: picture for member, picture in found.items() if picture}
+
+
+def _products(raw: Path) -> tuple[Product, ...]:
+    return read_products(raw) if (raw / INDEX).is_file() else ()
+
+
+def _scenes(folder: Path) -> dict[str, tuple[SceneRecord, ...]]:
+    grids = dict.fromkeys(path.parent.parent.name for path in sorted(folder.glob("*/*/scene.json")))
+    return {grid: tuple(scene.record for scene in read_scenes(folder / grid).values()) for grid in grids}
+
+
+def _stats(split: Path) -> dict[str, Stats]:
+    return {path.parent.name: read_stats(split, path.parent.name) for path in sorted(split.glob("*/stats.json"))}
+
+
+def _title(classes: Classes) -> str:
+    wanted = [name.replace("_", " ") for name in classes.names if name != "background"]
+    text = ", ".join(wanted[:6]) + (f" and {len(wanted) - 6} more" if len(wanted) > 6 else "")
+    return text[0].upper() + text[1:]
+
+
+def _template() -> jinja2.Template:
+    loader = jinja2.PackageLoader("thalweg", "templates")
+    room = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    room.filters |= {"score": _score, "count": _count, "say": say_key}
+    return room.get_template("report.html.j2")
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}".replace(",", "\u2009")

@@ -1,0 +1,115 @@
+"""After a failed run: the maps that the finished members can still make, into `salvage/`, which is no stage's out.
+
+`dvc repro --keep-going` skips everything below a failed member and leaves old maps lying. What DVC lists as changed
+afterwards did not finish; what it does not list is up to date.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from thalweg import params
+from thalweg.ensemble import build_map
+from thalweg.errors import StageError, ThalwegError
+from thalweg.manifest.card import CARD
+from thalweg.params.classes import Classes
+from thalweg.params.ensembles import Ensemble
+
+FOLDER = "salvage"
+
+
+@dataclass(frozen=True)
+class SalvageResult:
+    """What could be saved, and what could not."""
+
+    maps: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Ensemble → members that its map in salvage/ is made of."""
+    finished: tuple[str, ...] = ()
+    """Members whose training is up to date."""
+    failed: tuple[str, ...] = ()
+    """Members whose training is not."""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Ensemble → why it has no map in salvage/."""
+    stale: tuple[str, ...] = ()
+    """Folders `maps/<name>` that hold the map of an earlier run."""
+
+
+def build(root: Path) -> SalvageResult:
+    """Builds every ensemble of a project from its finished members.
+
+    Args:
+        root: The project's folder.
+
+    Raises:
+        StageError: DVC cannot say which stages are up to date.
+        ParamsError: params.yaml cannot be read.
+    """
+    file = root / params.PARAMS_FILE
+    classes = params.load(Classes, path=file)
+    recipe = params.read_yaml(file)
+    changed = read_changed_stages(root)
+    trained = {member: _is_trained(root, member, changed) for member in params.pick(recipe, "models", None, file)}
+    ensembles = {name: params.load(Ensemble, name, file) for name in params.pick(recipe, "ensembles", None, file)}
+    result = SalvageResult(
+        finished=tuple(member for member, done in trained.items() if done),
+        failed=tuple(member for member, done in trained.items() if not done),
+        stale=tuple(
+            f"maps/{name}" for name in ensembles if f"ensemble@{name}" in changed and (root / "maps" / name).exists()
+        ),
+    )
+    for part in ("maps", "ensembles", "metrics"):
+        shutil.rmtree(root / FOLDER / part, ignore_errors=True)
+    for name, ensemble in ensembles.items():
+        _build_one(root, name, ensemble, classes, f"ensemble@{name}" not in changed, result)
+    return result
+
+
+def read_changed_stages(root: Path) -> set[str]:
+    """Names of the stages that DVC would run again.
+
+    Raises:
+        StageError: `dvc status` fails.
+    """
+    command = [sys.executable, "-m", "dvc", "status", "--json"]
+    answer = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    try:
+        status: dict[str, Any] = json.loads(answer.stdout)
+    except ValueError as error:
+        reason = " ".join(answer.stderr.split())
+        raise StageError(f"`dvc status` in {root} fails ({reason}); mend that, then run `thalweg salvage`") from error
+    return set(status)
+
+
+def _is_trained(root: Path, member: str, changed: set[str]) -> bool:
+    return f"train@{member}" not in changed and (root / "models" / member / CARD).is_file()
+
+
+def _build_one(
+    root: Path, name: str, ensemble: Ensemble, classes: Classes, current: bool, result: SalvageResult
+) -> None:
+    members = tuple(member for member in ensemble.members if member in result.finished)
+    outs = [Path("maps", name), Path("ensembles", name), Path("metrics", "ensemble", f"{name}.json")]
+    saved = [root / FOLDER / out for out in outs]
+    for path in saved:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if current:
+        shutil.copytree(root / outs[0], saved[0])
+        shutil.copytree(root / outs[1], saved[1])
+        shutil.copy2(root / outs[2], saved[2])
+    elif not members:
+        result.skipped[name] = "none of its members finished"
+        return
+    else:
+        try:
+            build_map(name, ensemble, classes, models=root / "models", scenes_root=root / "build" / "scenes",
+                      split=root / "build" / "split", map_dir=saved[0], card_dir=saved[1], metrics_path=saved[2],
+                      members=members)  # fmt: skip
+        except ThalwegError as error:  # one ensemble never costs another its map
+            shutil.rmtree(saved[0], ignore_errors=True)
+            result.skipped[name] = str(error)
+            return
+    result.maps[name] = members

@@ -1,0 +1,117 @@
+"""Source `local`: the user's own products and rasters below one folder, linked, never moved or changed."""
+
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from thalweg.errors import ParamsError, ProductError
+from thalweg.manifest.products import Product
+from thalweg.params.fetch import Fetch, LocalProducts
+from thalweg.sources import describe_files, link_tree
+
+_SIDECARS_OF_NAME = (".aux.xml", ".ovr", ".msk")
+_SIDECARS_OF_STEM = (".tfw", ".tifw", ".wld", ".j2w", ".jp2w", ".prj", ".aux")
+_TESTED_BYTES = 200_000_000
+"""Zips up to this size have every member's CRC checked at fetch; larger ones when their bands are read."""
+
+
+def deliver(options: Fetch, raw: Path, store: Path) -> list[Product]:  # noqa: ARG001
+    """Links every product that `fetch.local.products` describes from `fetch.input` into `raw/products`.
+
+    Args:
+        options: The section `fetch`.
+        raw: Folder to fill.
+        store: Not needed: the user's files are already on this machine.
+
+    Raises:
+        ProductError: The folder is missing or empty, a pattern finds no product, two products have one name, or a zip
+            is not whole.
+        ParamsError: A pattern leaves the folder.
+    """
+    folder = Path(options.input)
+    if not folder.is_dir() or not any(path for path in folder.iterdir() if path.name != ".gitignore"):
+        raise ProductError(
+            f"{folder}/ holds no products; put SAFE products or rasters there, describe them under "
+            "fetch.local.products in params.yaml, and track them with `dvc add data` (or set fetch.source to sample)"
+        )
+    kinds = options.local.products if options.local else ()
+    products: dict[str, Product] = {}
+    for kind in kinds:
+        for path in _found(kind, folder):
+            name = _product_name(path, kind)
+            if name in products:
+                raise ProductError(
+                    f"two products are named {name}, the second is {path}; rename one or narrow the patterns in "
+                    "fetch.local.products"
+                )
+            products[name] = _link(path, name, kind, raw)
+    return list(products.values())
+
+
+def _found(kind: LocalProducts, folder: Path) -> list[Path]:
+    pattern = PurePosixPath(kind.pattern)
+    if pattern.is_absolute() or ".." in pattern.parts:
+        raise ParamsError(
+            f"fetch.local.products: the pattern '{kind.pattern}' leaves fetch.input; give a pattern below it"
+        )
+    found = sorted(path for path in folder.glob(kind.pattern) if _is_product(path, kind))
+    if not found:
+        raise ProductError(
+            f"the pattern '{kind.pattern}' finds no {_KINDS[kind.form]} below {folder}/; correct fetch.local.products "
+            "in params.yaml"
+        )
+    for path in found:
+        if kind.form == "safe" and path.is_file():
+            _check_zip(path)
+    return found
+
+
+_KINDS = {"safe": "SAFE folder or zip", "raster": "raster", "folder": "folder"}
+
+
+def _is_product(path: Path, kind: LocalProducts) -> bool:
+    if kind.form == "folder":
+        return path.is_dir()
+    if kind.form == "raster":
+        return path.is_file() and not path.name.endswith((*_SIDECARS_OF_NAME, *_SIDECARS_OF_STEM))
+    return path.suffix == ".zip" if path.is_file() else any(path.glob("MTD_MSI*.xml"))
+
+
+def _check_zip(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip() if path.stat().st_size <= _TESTED_BYTES else None
+    except zipfile.BadZipFile as error:
+        raise ProductError(f"{path} is not a whole zip ({error}); download it again") from error
+    if damaged is not None:
+        raise ProductError(f"{path}: its member {damaged} is damaged; download the zip again")
+
+
+def _product_name(path: Path, kind: LocalProducts) -> str:
+    if kind.form == "folder":
+        return path.name
+    return path.name.removesuffix(".zip").removesuffix(".SAFE") if kind.form == "safe" else path.stem
+
+
+def _link(path: Path, name: str, kind: LocalProducts, raw: Path) -> Product:
+    target = raw / "products" / path.name
+    sidecars = _sidecars(path) if kind.form == "raster" else []
+    for file in (path, *sidecars):
+        link_tree(file, target.parent / file.name)
+    return Product(
+        name=name,
+        form=kind.form,
+        path=target.relative_to(raw).as_posix(),
+        files=tuple(
+            described for file in (path, *sidecars) for described in describe_files(target.parent / file.name, raw)
+        ),
+        bands=kind.bands,
+        scale=kind.scale,
+        offset=kind.offset,
+        nodata=kind.nodata,
+        date=kind.date,
+    )
+
+
+def _sidecars(path: Path) -> list[Path]:
+    names = [path.name + ending for ending in _SIDECARS_OF_NAME] + [path.stem + ending for ending in _SIDECARS_OF_STEM]
+    return [path.parent / name for name in names if (path.parent / name).is_file()]

@@ -1,0 +1,1 @@
+"""The spatial split: which ground trains, validates and tests, for all grids at once and in true metres."""

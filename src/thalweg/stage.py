@@ -1,0 +1,93 @@
+"""The Typer boundary that all stage scripts share: errors as one line, outs by rename, params checked at the end."""
+
+import os
+import shutil
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import typer
+
+from thalweg import params
+from thalweg.errors import DegradedDataWarning, StageError, ThalwegError
+
+STAGING = Path(".cache/staging")
+
+
+def run(main: Callable[..., None]) -> None:
+    """Runs a stage's `main` as a command: exits 1 with one line on our own errors, 143 on SIGTERM."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    run_app(app)
+
+
+def run_app(app: typer.Typer) -> None:
+    """The same for an app of several commands."""
+    signal.signal(signal.SIGTERM, _terminate)
+    warnings.showwarning = _warn(warnings.showwarning)
+    try:
+        app()
+    except ThalwegError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        sys.exit(1)
+
+
+@contextmanager
+def outs(*targets: str | Path) -> Iterator[list[Path]]:
+    """Empty staging paths, one per declared out, renamed onto the outs when the block ends without an error.
+
+    Outs that an interrupted stage leaves are thus the whole result or nothing. Each path's parent exists; the path
+    itself does not, so that a stage may make a file or a folder of it.
+
+    Raises:
+        StageError: The block did not make one of its outs.
+        ParamsChangedError: params.yaml changed meanwhile; nothing is handed over.
+    """
+    room = STAGING / f"{os.getpid()}"
+    shutil.rmtree(room, ignore_errors=True)
+    staged = [room / str(number) / Path(target).name for number, target in enumerate(targets)]
+    for path in staged:
+        path.parent.mkdir(parents=True)
+    try:
+        yield staged
+        params.check_unchanged()
+        for path, target in zip(staged, targets, strict=True):
+            if not path.exists():
+                raise StageError(f"{target} was not made; this is a fault of the stage, please report it")
+        for path, target in zip(staged, targets, strict=True):
+            _hand_over(path, Path(target))
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+
+
+def _hand_over(staged: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    try:
+        staged.replace(target)
+    except OSError:  # .cache lies on another disk
+        beside = target.with_name(f".{target.name}.partial")
+        shutil.move(staged, beside)
+        beside.replace(target)
+
+
+def _terminate(_signum: int, _frame: FrameType | None) -> None:
+    sys.exit(143)  # Lightning would exit 0 on SIGTERM, and DVC would record the stage as done
+
+
+def _warn(default: Callable[..., None]) -> Callable[..., None]:
+    """Degraded data as one line; all other warnings as Python shows them."""
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if issubclass(category, DegradedDataWarning):
+            typer.secho(f"warning: {message}", fg="yellow", err=True)
+        else:
+            default(message, category, *rest, **more)
+
+    return show

@@ -1,0 +1,137 @@
+"""Who scored what: members and ensembles side by side, every number read from the metrics files as it stands there.
+
+`metrics/<member>.json` holds `val`, `test` and, where a threshold was chosen on validation, `test_at_threshold`;
+`metrics/ensemble/<name>.json` holds `val`, `test`, a threshold and `members`, their scores on the map's own grid.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from thalweg.errors import StageError
+
+Scores = dict[str, float]
+_LOWER_IS_BETTER = frozenset({"ece"})
+_SPOKEN = {"miou": "mIoU", "iou": "IoU", "f1": "F1", "ece": "ECE"}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One competitor."""
+
+    name: str
+    ensemble: bool
+    """A map of several members, or a member alone."""
+    parts: dict[str, Scores]
+    """`val`, `test`, `test_at_threshold` as in the file; a part without pixels is not there."""
+    threshold: float | None
+    """Probability of class 1 from which a pixel counts as class 1; None: the most probable class."""
+    members: tuple["Standing", ...] = ()
+    """Of an ensemble: its members on the same pixels of the map's grid."""
+
+
+@dataclass(frozen=True)
+class Standings:
+    """All that were asked for."""
+
+    rows: tuple[Standing, ...]
+    """Ensembles first, then members, each in the order of params.yaml."""
+    missing: tuple[str, ...]
+    """Names without a metrics file."""
+
+    def best(self, key: str, ensemble: bool) -> Standing | None:
+        """The best on *validation*, since a choice made on the test part would flatter it; None if there is none."""
+        rows = [row for row in self.rows if row.ensemble == ensemble and key in row.parts.get("val", {})]
+        rows = rows or [row for row in self.rows if row.ensemble == ensemble and key in row.parts.get("test", {})]
+        return max(rows, key=lambda row: row.parts.get("val", row.parts.get("test", {}))[key], default=None)
+
+
+def read_standings(
+    member_metrics: Path, members: Iterable[str], ensemble_metrics: Path, ensembles: Iterable[str]
+) -> Standings:
+    """The standings of all members and ensembles that have a metrics file `<name>.json` in the folder of their kind.
+
+    Raises:
+        StageError: A file is no JSON or not of the expected shape.
+    """
+    wanted = [(name, ensemble_metrics / f"{name}.json", True) for name in ensembles]
+    wanted += [(name, member_metrics / f"{name}.json", False) for name in members]
+    rows = tuple(_read(name, path, ensemble) for name, path, ensemble in wanted if path.is_file())
+    return Standings(rows, tuple(name for name, path, _ in wanted if not path.is_file()))
+
+
+def leading_key(class_names: Sequence[str]) -> str:
+    """The score that a headline names: IoU of the one foreground class, or mIoU of several classes."""
+    return f"iou_{class_names[1]}" if len(class_names) == 2 else "miou"
+
+
+def say_key(key: str) -> str:
+    """A score's key as people write it: `iou_water` becomes `IoU water`."""
+    return " ".join(_SPOKEN.get(word, word) for word in key.split("_"))
+
+
+class Line(NamedTuple):
+    """A row of a score table."""
+
+    standing: Standing
+    note: str
+    """What tells it from another row of the same name."""
+    values: tuple[float | None, ...]
+    """One per key; None where the file has none."""
+    leads: tuple[bool, ...]
+    """Whether the value is the best of its column."""
+
+
+def table(rows: Sequence[Standing], part: str, keys: Sequence[str]) -> tuple[Line, ...]:
+    """The rows that have scores in a part; a member's scores at its own threshold get a row below its plain ones."""
+    found = [(row, "", row.parts[part]) for row in rows if part in row.parts]
+    if part == "test":
+        tuned = [
+            (row, "at its threshold", row.parts["test_at_threshold"])
+            for row in rows
+            if "test_at_threshold" in row.parts
+        ]
+        found = sorted(found + tuned, key=lambda entry: rows.index(entry[0]))
+    columns = [[scores[key] for _, _, scores in found if key in scores] for key in keys]
+    top = [
+        (min if key in _LOWER_IS_BETTER else max)(column, default=None)
+        for key, column in zip(keys, columns, strict=True)
+    ]
+    crowded = len(found) > 1
+    return tuple(
+        Line(row, note, tuple(scores.get(key) for key in keys),
+             tuple(crowded and key in scores and scores[key] == best for key, best in zip(keys, top, strict=True)))
+        for row, note, scores in found
+    )  # fmt: skip
+
+
+def headline(standings: Standings, class_names: Sequence[str]) -> str:
+    """One line: the best map and the best member, on test where there is one."""
+    key = leading_key(class_names)
+    best = [standings.best(key, ensemble) for ensemble in (True, False)]
+    said = [f"{'map' if row.ensemble else 'best member'} {row.name} {_said(row, key)}" for row in best if row]
+    return f"{say_key(key)}: {', '.join(said)}" if said else "no scores yet"
+
+
+def _said(row: Standing, key: str) -> str:
+    parts = [f"{part} {row.parts[part][key]:.3f}" for part in ("test", "val") if key in row.parts.get(part, {})]
+    return " / ".join(parts)
+
+
+def _read(name: str, path: Path, ensemble: bool) -> Standing:
+    try:
+        data = json.loads(path.read_text("utf-8"))
+        members = tuple(_standing(key, value, False) for key, value in data.get("members", {}).items())
+        return _standing(name, data, ensemble, members)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise StageError(f"{path} does not hold scores per part ({error}); remove it and run `dvc repro`") from error
+
+
+def _standing(name: str, data: dict[str, Any], ensemble: bool, members: tuple[Standing, ...] = ()) -> Standing:
+    parts = {part: data[part] for part in ("val", "test", "test_at_threshold") if data.get(part)}
+    parts = {part: {key: float(value) for key, value in scores.items()} for part, scores in parts.items()}
+    found = [data.get("threshold"), *(parts.get(part, {}).get("threshold") for part in ("test", "val"))]
+    threshold = next((float(value) for value in found if value is not None), None)
+    return Standing(name, ensemble, parts, threshold, members)

@@ -1,0 +1,237 @@
+"""Trains one member, examines it on held-out ground, and writes its model, metrics, history and held-out record."""
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from thalweg import models, resume
+from thalweg.dataset.chips import ChipReader, Chips, stack
+from thalweg.dataset.sampler import EpochSampler, lattice
+from thalweg.errors import DegradedDataWarning, SceneError, TrainingError
+from thalweg.examine import Panels, examine, summary
+from thalweg.fit import Fitted, fit, run_folder
+from thalweg.infer import Predictor
+from thalweg.manifest import write_json
+from thalweg.manifest.card import SCHEMA, ModelCard, Normalisation, write_card
+from thalweg.manifest.chips import Stats, read_chips, read_stats
+from thalweg.manifest.heldout import write_heldout
+from thalweg.params.classes import Classes
+from thalweg.params.models import Member
+from thalweg.params.train import Train
+from thalweg.task import SegmentationTask
+
+PACKAGES = ("lightning", "numpy", "thalweg", "torch", "torchgeo")
+_CODE = (
+    "dataset/*.py",
+    "losses/*.py",
+    "models/__init__.py",
+    "fit.py",
+    "metrics.py",
+    "resume.py",
+    "task.py",
+    "train.py",
+)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a training reads and writes."""
+
+    scenes: Path
+    """`build/scenes/<grid>`."""
+    split: Path
+    """`build/split`."""
+    model: Path
+    """Out: folder of weights and card."""
+    heldout: Path
+    """Out: folder of the held-out record."""
+    history: Path
+    """Out: CSV, one row per epoch."""
+    metrics: Path
+    """Out: JSON of scores per part."""
+    runs: Path
+    """Logs, timings, hardware; outside the outs, which stay bit-identical."""
+    resume: Path
+    """What a killed training leaves for the next."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a member learns from: scenes, the chip table of its grid, and statistics."""
+
+    reader: ChipReader
+    chips: pd.DataFrame
+    stats: Stats
+
+    def part(self, name: str) -> pd.DataFrame:
+        """Rows of one part that hold labels."""
+        return self.chips[(self.chips["part"] == name) & (self.chips["labelled_px"] > 0)].reset_index(drop=True)
+
+
+def train_member(name: str, member: Member, train: Train, classes: Classes, places: Places) -> None:
+    """Trains, examines and writes one member; a killed training is picked up where it was.
+
+    Args:
+        name: The member's key in params.yaml.
+        member: Its block.
+        train: What members share.
+        classes: The legend.
+        places: Inputs and outs.
+
+    Raises:
+        TrainingError: There is nothing to learn from, another process trains the member, or training fails.
+    """
+    started = time.monotonic()
+    with resume.held(places.resume, name):
+        data = read_data(name, member, places)
+        card = draft_card(name, member, classes, data)
+        pl.seed_everything(member.seed, workers=True, verbose=False)
+        task = SegmentationTask(name, member, models.network(card), classes.names, class_weights(member, data.stats))
+        state = places.resume / name / _fingerprint(member, train, classes, places) / resume.STATE
+        run = run_folder(places.runs, name)
+        fitted = fit(task, train, *loaders(member, train, data), run, state)
+        _write(card, task, fitted, data, places)
+        write_json(_machine(fitted, time.monotonic() - started), run / "run.json")
+        shutil.rmtree(state.parent, ignore_errors=True)
+
+
+def read_data(name: str, member: Member, places: Places) -> Data:
+    """Scenes, chips and statistics of the member's grid.
+
+    Raises:
+        TrainingError: No labelled pixel to train on, or none to choose the best epoch by.
+        SceneError: Scenes of the grid differ in their channels.
+    """
+    scenes, split, grid = places.scenes, places.split, member.grid
+    data = Data(ChipReader(scenes, split, grid), read_chips(split, grid), read_stats(split, grid))
+    if len({scene.record.channels for scene in data.reader.scenes.values()}) > 1:
+        raise SceneError(f"scenes in {scenes} differ in their channels; run `dvc repro preprocess`")
+    if data.part("train").empty:
+        raise TrainingError(
+            f"models.{name}: no pixel of part train on grid {grid} is labelled and valid; "
+            "bring masks that overlap the scenes (`masks`), or change `split`"
+        )
+    if data.part("val").empty and member.keep == "best":
+        raise TrainingError(
+            f"models.{name}: no pixel of part val on grid {grid} is labelled and valid, so no epoch can be called the "
+            "best; give `split` a val part, or set keep: last"
+        )
+    absent = [key for key, pixels in data.stats.class_px.items() if not pixels]
+    if absent:
+        missing = f"models.{name}: part train on grid {grid} has no pixel of {', '.join(absent)}: it cannot be learnt"
+        warnings.warn(missing, DegradedDataWarning, stacklevel=2)
+    return data
+
+
+def loaders(member: Member, train: Train, data: Data) -> tuple[DataLoader[Any], DataLoader[Any] | None]:
+    """The training loader, whose plan follows the epoch, and that of validation, each row once (None without rows)."""
+    shapes = {name: scene.record.shape_yx for name, scene in data.reader.scenes.items()}
+    sampler = EpochSampler(data.part("train"), member.chips_per_epoch, member.chip_px, shapes, member.seed)
+    whole_batches = member.chips_per_epoch >= member.batch_size  # batch norm fails on a remainder of one chip
+    validation = lattice(data.part("val"))
+    return (
+        _loader(data.reader, "train", sampler, member, train, drop_last=whole_batches),
+        _loader(data.reader, "val", validation, member, train, drop_last=False) if validation else None,
+    )
+
+
+def class_weights(member: Member, stats: Stats) -> Tensor | None:
+    """Weights of the classes by their training pixels, mean 1 over those that occur; (K,) or None."""
+    if member.class_weights == "none":
+        return None
+    pixels = torch.tensor(list(stats.class_px.values()), dtype=torch.float64)
+    weights = torch.where(pixels > 0, pixels.clamp(min=1) ** -0.5, 0.0)
+    return (weights / weights[pixels > 0].mean()).float()
+
+
+def draft_card(name: str, member: Member, classes: Classes, data: Data) -> ModelCard:
+    """The card as far as it is known before training."""
+    scenes = [data.reader.scenes[scene].record for scene in sorted(set(data.part("train")["scene"]))]
+    source = Path(models.__file__).parent / f"{member.model}.py"
+    pixel_m = data.reader.scenes[scenes[0].name].grid.pixel_m_yx
+    return ModelCard(
+        schema_version=SCHEMA, member=name, architecture=member.model, options=member.options,
+        architecture_sha256=sha256(source.read_bytes()).hexdigest() if source.is_file() else "", grid=member.grid,
+        pixel_m=round(float(np.mean(pixel_m)), 6), channels=scenes[0].channels,
+        normalisation=Normalisation(mean=data.stats.mean, std=data.stats.std), classes=classes.legend,
+        chip_px=member.chip_px, overlap=member.overlap, temperature=1.0, metrics={}, epoch=0, git_commit=_commit(),
+        products=tuple(sorted({record.product for record in scenes})),
+        packages={package: importlib.metadata.version(package) for package in PACKAGES})  # fmt: skip
+
+
+def _write(card: ModelCard, task: SegmentationTask, fitted: Fitted, data: Data, places: Places) -> None:
+    keeper = fitted.keeper
+    epoch = len(keeper.history) - 1
+    if task.member.keep == "best" and keeper.best is not None:
+        epoch = keeper.best[0]
+        task.network.architecture.load_state_dict(keeper.best_weights)
+    weights = resume.copied(task.network.architecture)
+    panels = Panels(data.reader, data.chips, data.stats)
+    predictor = Predictor(task.network, card, fitted.device)
+    heldout = examine(task.name, predictor, data.reader, data.chips, panels, task.member.batch_size)
+    scores = summary(heldout)
+    headline = {key: scores["val"][key] for key in ("miou", "accuracy")} if "val" in scores else {}
+    models.save_weights(weights, places.model)
+    write_card(card.model_copy(update={"metrics": headline, "epoch": epoch}), places.model)
+    write_json(scores, places.metrics)
+    write_heldout(heldout, places.heldout)
+    panels.write(places.heldout / "panels.npz")
+    _write_history(keeper.history, places.history)
+
+
+def _write_history(rows: Sequence[dict[str, float]], path: Path) -> None:
+    table = pd.DataFrame(rows)
+    classes = sorted(name for name in table.columns if name.startswith("val_iou_"))
+    order = ["epoch", "train_loss", "val_loss", "val_miou", "val_accuracy", *classes, "lr"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.reindex(columns=[name for name in order if name in table.columns]).to_csv(
+        path, index=False, float_format="%.6g"
+    )
+
+
+def _loader(
+    reader: ChipReader, part: str, places: Any, member: Member, train: Train, drop_last: bool
+) -> DataLoader[Any]:
+    chips: Any = Chips(reader, part)  # a Dataset in all but name: its room needs no torch
+    return DataLoader(
+        chips, member.batch_size, sampler=places, num_workers=train.workers, collate_fn=_collate, drop_last=drop_last,
+        persistent_workers=train.workers > 0, pin_memory=torch.cuda.is_available())  # fmt: skip
+
+
+def _collate(chips: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[Tensor, Tensor]:
+    pixels, target = stack(chips)
+    return torch.from_numpy(pixels), torch.from_numpy(target)
+
+
+def _fingerprint(member: Member, train: Train, classes: Classes, places: Places) -> str:
+    room = Path(__file__).parent
+    code = [path for pattern in (*_CODE, f"models/{member.model}.py") for path in room.glob(pattern)]
+    split = places.split / member.grid
+    records = [split / "chips.parquet", split / "stats.json", *places.scenes.glob("*/scene.json")]
+    texts = [section.model_dump_json() for section in (member, train, classes)]
+    return resume.fingerprint([*texts, torch.__version__], [*code, *records])
+
+
+def _machine(fitted: Fitted, seconds: float) -> dict[str, Any]:
+    return {"seconds": round(seconds, 1), "device": fitted.device, "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(), "resumed_from_epoch": fitted.resumed_from}  # fmt: skip
+
+
+def _commit() -> str | None:
+    found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return found.stdout.strip() if found.returncode == 0 else None

@@ -1,0 +1,23 @@
+"""Stage `fetch`."""
+
+from pathlib import Path
+
+from thalweg import params, sources, stage
+from thalweg.manifest.products import write_products
+from thalweg.params.fetch import Fetch
+
+STORE = Path(".cache/products")
+
+
+def main() -> None:
+    """Delivers the products that `fetch` asks for into build/raw, as hard links into .cache/products.
+
+    In: the section `fetch` of params.yaml and the path that it names. Out: build/raw with an index, products.json.
+    """
+    options = params.load(Fetch)
+    with stage.outs("build/raw") as [raw]:
+        write_products(sources.fetch_products(options, raw, STORE), raw)
+
+
+if __name__ == "__main__":
+    stage.run(main)

@@ -1,0 +1,20 @@
+"""Stage `split`."""
+
+from pathlib import Path
+
+from thalweg import params, stage
+from thalweg.params.classes import Classes
+from thalweg.params.grids import GridParams
+from thalweg.params.split import Split
+from thalweg.split.build import build_split
+
+
+def main() -> None:
+    """Divides the ground of build/scenes into train, val and test blocks: build/split with chips and statistics."""
+    grids = params.load_items(GridParams)
+    with stage.outs("build/split") as [target]:
+        build_split(Path("build/scenes"), tuple(grids), params.load(Split), params.load(Classes), target)
+
+
+if __name__ == "__main__":
+    stage.run(main)

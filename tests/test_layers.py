@@ -1,0 +1,78 @@
+"""Imports flow one way: the rooms' layers of design.md section 4, and no cycles."""
+
+from graphlib import TopologicalSorter
+
+from import_graph import imported, modules, ours
+
+LAYERS: tuple[frozenset[str], ...] = (
+    frozenset({"errors", "classes", "bands", "grid", "params"}),
+    frozenset({"raster", "manifest"}),
+    frozenset({"sources", "products", "preprocess", "indices", "sample", "dataset", "split", "models", "losses",
+               "reducers", "metrics"}),
+    frozenset({"task", "train", "fit", "resume", "examine", "infer", "ensemble", "mosaic", "layers", "maps", "scoring",
+               "report", "atlas", "blockmap", "figures", "pictures", "standings", "plots"}),
+    frozenset({"stage", "cli", "outcome", "recipes", "salvage"}),
+)  # fmt: skip
+"""Rooms from the bottom up: words, disk, science, acts, edge."""
+BESIDE: dict[str, frozenset[str]] = {
+    "params": frozenset({"errors", "classes"}),
+    "manifest": frozenset({"raster"}),
+    "preprocess": frozenset({"products", "indices"}),
+    "sources": frozenset({"sample"}),
+    "train": frozenset({"task", "fit", "examine", "infer", "resume"}),
+    "fit": frozenset({"task", "resume"}),
+    "examine": frozenset({"infer"}),
+    "ensemble": frozenset({"infer", "layers", "maps", "mosaic", "scoring"}),
+    "layers": frozenset({"infer", "maps"}),
+    "mosaic": frozenset({"maps"}),
+    "scoring": frozenset({"maps"}),
+    "report": frozenset({"atlas", "blockmap", "pictures", "standings"}),
+    "atlas": frozenset({"blockmap", "maps", "mosaic", "pictures"}),
+    "plots": frozenset({"figures"}),
+    "cli": frozenset({"stage", "outcome", "recipes", "salvage"}),
+}
+"""Room → rooms of its own layer that it may import."""
+
+
+def room(name: str) -> str:
+    parts = name.split(".")
+    return "stages" if parts[0] == "stages" else (parts[1] if len(parts) > 1 else "thalweg")
+
+
+def layer(name: str) -> int:
+    found = [number for number, rooms in enumerate(LAYERS) if room(name) in rooms]
+    assert found, f"{name} is in no room of design.md section 4; give it one, here and there"
+    return found[0]
+
+
+def allowed(name: str, other: str) -> bool:
+    """Whether a module may import another."""
+    if room(name) == room(other):
+        return True
+    below = layer(other) < layer(name)
+    return below or room(other) in BESIDE.get(room(name), frozenset())
+
+
+def test_a_module_imports_lower_layers_only():
+    names = [name for name in modules() if name.startswith("thalweg.")]
+    faults = [f"{name} imports {other}" for name in names for other in sorted(ours(name) - {"thalweg"})
+              if not allowed(name, other)]  # fmt: skip
+    assert not faults, "\n".join(faults)
+
+
+def test_stages_meet_through_files():
+    for name in modules():
+        assert not {other for other in imported(name) if other.startswith("stages.")}, name
+
+
+def test_no_module_imports_in_a_circle():
+    graph = {name: ours(name) - {"thalweg"} for name in modules()}
+    for name, others in graph.items():
+        graph[name] = {other for other in others if not name.startswith(f"{other}.")}
+    TopologicalSorter(graph).prepare()
+
+
+def test_what_is_listed_beside_is_used():
+    used = {(room(name), room(other)) for name in modules() for other in ours(name)}
+    listed = {(one, other) for one, others in BESIDE.items() for other in others}
+    assert not listed - used

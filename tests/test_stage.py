@@ -1,0 +1,104 @@
+"""The boundary that every stage shares: whole outs or none, one line per error, no exit 0 on SIGTERM."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from thalweg import params, stage
+from thalweg.errors import ParamsChangedError, StageError
+from thalweg.params.train import Train
+
+PARAMS = "train: {accelerator: cpu, devices: 1, precision: 32-true, workers: 0}\n"
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(params, "_loaded", {})
+    Path("params.yaml").write_text(PARAMS)
+
+
+def test_outs_are_handed_over_together_at_the_end():
+    with stage.outs("build/folder", "metrics/file.json") as [folder, file]:
+        folder.mkdir()
+        (folder / "a").write_text("new")
+        file.write_text("{}")
+        assert not Path("build/folder").exists()
+    assert Path("build/folder/a").read_text() == "new"
+    assert Path("metrics/file.json").read_text() == "{}"
+    assert list(stage.STAGING.iterdir()) == []
+
+
+def test_an_old_folder_is_replaced_whole():
+    Path("build/folder").mkdir(parents=True)
+    Path("build/folder/old").write_text("old")
+    with stage.outs("build/folder") as [folder]:
+        folder.mkdir()
+    assert list(Path("build/folder").iterdir()) == []
+
+
+def test_a_failing_stage_leaves_nothing():
+    with pytest.raises(RuntimeError, match="midway"), stage.outs("models/unet") as [folder]:
+        folder.mkdir()
+        raise RuntimeError("midway")
+    assert not Path("models").exists()
+    assert list(stage.STAGING.iterdir()) == []
+
+
+def test_an_out_that_was_not_made_is_a_fault():
+    with pytest.raises(StageError, match="models/unet was not made"), stage.outs("models/unet"):
+        pass
+
+
+def test_params_edited_meanwhile_throw_the_result_away():
+    params.load(Train)
+    with (
+        pytest.raises(ParamsChangedError, match=r"params\.yaml: 'train' changed while the stage was running"),
+        stage.outs("out") as [out],
+    ):
+        out.write_text("made with workers 0")
+        Path("params.yaml").write_text(PARAMS.replace("workers: 0", "workers: 2"))
+    assert not Path("out").exists()
+
+
+SCRIPT = """
+import os, signal
+from thalweg import stage
+from thalweg.errors import MaskError
+def main(kind: str) -> None:
+    if kind == "error":
+        raise MaskError("masks/a.tif holds 7")
+    if kind == "bug":
+        raise KeyError("bug")
+    with stage.outs("out") as [out]:
+        out.write_text("half")
+        os.kill(os.getpid(), signal.SIGTERM)
+stage.run(main)
+"""
+
+
+def run(kind: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT, kind], capture_output=True, text=True, check=False, env=os.environ
+    )
+
+
+def test_our_errors_are_one_line():
+    done = run("error")
+    assert done.returncode == 1
+    assert done.stderr.strip() == "error: masks/a.tif holds 7"
+
+
+def test_bugs_keep_their_traceback():
+    done = run("bug")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "KeyError" in done.stderr
+
+
+def test_sigterm_exits_143_and_hands_nothing_over():
+    assert run("term").returncode == 143
+    assert not Path("out").exists()

@@ -1,0 +1,132 @@
+"""The door to params.yaml: strict, YAML 1.2, and every fault in one sentence that names the nearest remedy."""
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from thalweg import params
+from thalweg.errors import ParamsError
+from thalweg.params.classes import Classes
+from thalweg.params.fetch import Fetch
+from thalweg.params.masks import Masks
+from thalweg.params.models import Member
+from thalweg.params.recipe import Recipe
+from thalweg.params.split import Split
+from thalweg.params.train import Train
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path):
+    """Edits a copy of the project's params.yaml and returns its path."""
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    data = yaml.load((ROOT / "params.yaml").read_text())
+
+    def edit(change) -> Path:
+        change(data)
+        path = tmp_path / "params.yaml"
+        with path.open("w") as file:
+            yaml.dump(data, file)
+        return path
+
+    return edit
+
+
+def test_scientific_notation_is_a_number_as_dvc_reads_it(recipe):
+    path = recipe(lambda data: None)
+    path.write_text(path.read_text().replace("lr: 3.0e-3", "lr: 3e-4", 1))
+    assert params.load(Member, "unet", path).lr == 0.0003
+
+
+def test_unknown_key_names_the_nearest(recipe):
+    path = recipe(lambda data: data["models"]["unet"].update(learning_rat=1))
+    with pytest.raises(ParamsError, match=r"params\.yaml: unknown key 'models\.unet\.learning_rat'"):
+        params.load(Member, "unet", path)
+
+
+def test_a_misspelt_key_gets_a_proposal(recipe):
+    path = recipe(lambda data: data["train"].update(worker=1))
+    with pytest.raises(ParamsError, match=r"did you mean 'workers'\?"):
+        params.load(Train, path=path)
+
+
+def test_a_missing_key_is_named(recipe):
+    path = recipe(lambda data: data["split"].pop("buffer_m"))
+    with pytest.raises(ParamsError, match=r"'split\.buffer_m' is missing"):
+        params.load(Split, path=path)
+
+
+def test_unknown_member_names_the_nearest(recipe):
+    path = recipe(lambda data: None)
+    with pytest.raises(
+        ParamsError, match=r"'models' has no 'unte' \(did you mean 'unet'\?\); it has unet, fcn, farseg"
+    ):
+        params.load(Member, "unte", path)
+
+
+def test_text_for_a_number_is_refused(recipe):
+    path = recipe(lambda data: data["models"]["unet"].update(max_epochs="many"))
+    with pytest.raises(ParamsError, match=r"'models\.unet\.max_epochs' is 'many'"):
+        params.load(Member, "unet", path)
+
+
+def test_an_unquoted_date_is_refused(recipe):
+    path = recipe(lambda data: None)
+    path.write_text(path.read_text().replace('"2025-10-03"', "2025-10-03"))
+    with pytest.raises(ParamsError, match="quote dates"):
+        params.load(Fetch, path=path)
+
+
+def test_a_source_needs_its_options(recipe):
+    path = recipe(lambda data: data["fetch"].update(source="local"))
+    with pytest.raises(ParamsError, match=r"source 'local' needs its options under 'fetch\.local'"):
+        params.load(Fetch, path=path)
+
+
+def test_zero_is_background_or_unlabelled(recipe):
+    path = recipe(lambda data: data["masks"].update(zero="nodata"))
+    with pytest.raises(ParamsError, match=r"'masks\.zero' is 'nodata'"):
+        params.load(Masks, path=path)
+
+
+def test_fractions_sum_to_one(recipe):
+    path = recipe(lambda data: data["split"]["fractions"].update(test=0.5))
+    with pytest.raises(ParamsError, match=r"should be 1, not 1\.3"):
+        params.load(Split, path=path)
+
+
+def test_class_names_differ(recipe):
+    path = recipe(lambda data: data["classes"]["legend"][1].update(name="background"))
+    with pytest.raises(ParamsError, match="class names must differ"):
+        params.load(Classes, path=path)
+
+
+def test_no_file_and_no_yaml(tmp_path: Path):
+    with pytest.raises(ParamsError, match=r"nowhere\.yaml is missing"):
+        params.load(Train, path=tmp_path / "nowhere.yaml")
+    (tmp_path / "bad.yaml").write_text("a: [1")
+    with pytest.raises(ParamsError, match=r"bad\.yaml is not valid YAML"):
+        params.load(Train, path=tmp_path / "bad.yaml")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda d: d["models"]["unet"].update(grid="s2_10m"),
+            r"models\.unet\.grid is 's2_10m', which 'grids' does not have",
+        ),
+        (lambda d: d["ensembles"]["main"].update(members=["ghost"]), r"ensembles\.main names 'ghost'"),
+        (lambda d: d["ensembles"]["main"].update(grid="s2_10m"), r"ensembles\.main\.grid is 's2_10m'"),
+        (lambda d: d["split"]["chip_px"].pop("s2_60m"), r"split\.chip_px lacks the grid 's2_60m'"),
+        (lambda d: d["masks"].update(values={"255": "river"}), r"masks\.values maps 255 to 'river'"),
+        (lambda d: d.update(modles={}), r"unknown section 'modles'"),
+        (lambda d: d["models"].update({"U.Net": d["models"]["unet"]}), r"'models\.U\.Net' should be lower-case"),
+    ],
+)
+def test_names_that_point_nowhere(recipe, change, message):
+    with pytest.raises(ParamsError, match=message):
+        Recipe(recipe(change))

@@ -1,0 +1,132 @@
+"""Masks: what values mean, union, reprojection; the three absences stay apart."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from affine import Affine
+from pyproj import Transformer
+
+from thalweg import raster
+from thalweg.errors import MaskError, ParamsError
+from thalweg.grid import Grid
+from thalweg.params.classes import Classes
+from thalweg.params.masks import Masks
+from thalweg.preprocess import masks as room
+
+CLASSES = Classes.model_validate_json(
+    '{"legend": [{"name": "other", "color": "#000000"}, {"name": "damage", "color": "#ff0000"}]}'
+)
+GRID = Grid("EPSG:32720", Affine(60, 0, 600_000, 0, -60, 7_000_000), (16, 16))
+
+
+def masks(**changes) -> Masks:
+    options = {
+        "input": ".",
+        "patterns": ("*.tif",),
+        "band": None,
+        "zero": "background",
+        "values": {"255": "damage"},
+        "outside": "unlabelled",
+    }
+    return Masks(**(options | changes))
+
+
+def test_three_absences_stay_apart():
+    values = np.array([[0, 255, np.nan]], np.float32)
+    assert room.to_class_ids(values, masks(), CLASSES, "m.tif").tolist() == [[0, 1, 255]]
+    assert room.to_class_ids(values, masks(zero="unlabelled"), CLASSES, "m.tif").tolist() == [[255, 1, 255]]
+
+
+def test_values_may_be_declared_unlabelled():
+    ids = room.to_class_ids(
+        np.array([[2, 7]], np.uint8), masks(values={"2": "damage", "7": "unlabelled"}), CLASSES, "m"
+    )
+    assert ids.tolist() == [[1, 255]]
+
+
+def test_a_value_that_no_class_has_names_file_value_and_remedy():
+    values = np.array([[0, 3, 3, 255]], np.uint8)
+    with pytest.raises(
+        MaskError, match=r"T1\.tif holds the value 3 in 2 pixels, .*known are 0, 255; add '3' to masks\.values"
+    ):
+        room.to_class_ids(values, masks(), CLASSES, "T1.tif")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [("0", r"said by masks\.zero"), ("water", "'water' should be a number in quotes")]
+)
+def test_values_that_params_refuse(value, message):
+    with pytest.raises(ValueError, match=message):
+        masks(values={value: "damage"})
+
+
+def test_first_label_wins_and_outside_is_kept_apart():
+    first = np.array([0, 1, 255, 254, 255, 254], np.uint8)
+    second = np.array([1, 0, 1, 0, 254, 254], np.uint8)
+    assert room.merge(first, second).tolist() == [0, 1, 1, 0, 255, 254]
+
+
+def test_same_grid_is_passed_on():
+    codes = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    assert room.onto_grid(codes, GRID, GRID, 254) is codes
+
+
+def test_one_pixel_less_and_a_sub_pixel_offset_move_no_label():
+    codes = np.arange(15 * 15, dtype=np.uint8).reshape(15, 15)
+    source = Grid(GRID.crs_wkt, GRID.transform @ Affine.translation(0.2, -0.2), (15, 15))
+    result = room.onto_grid(codes, source, GRID, 254)
+    assert (result[:15, :15] == codes).all()
+    assert (result[15] == 254).all()
+    assert (result[:, 15] == 254).all()
+
+
+def test_mask_in_another_crs_lands_on_the_same_ground(tmp_path):
+    lonlat = Transformer.from_crs(32720, 4326, always_xy=True)
+    west, south, east, north = lonlat.transform_bounds(*GRID.bounds)
+    step = (east - west) / 200
+    rows, cols = int((north - south) / step) + 20, 220
+    place = Grid("EPSG:4326", Affine(step, 0, west - 10 * step, 0, -step, north + 10 * step), (rows, cols))
+    row, col = np.mgrid[:rows, :cols]
+    xs, _ = Transformer.from_crs(4326, 32720, always_xy=True).transform(*(place.transform @ (col + 0.5, row + 0.5)))
+    raster.write(tmp_path / "m.tif", np.where(xs >= 600_000 + 60 * 8, 255, 0).astype(np.float32), place, nodata=0)
+    (file,) = room.read_mask_files(masks(), tmp_path)
+    assert room.overlapping((file,), GRID) == (file,)
+    values, part = room.read_file(file, GRID)
+    ids = room.onto_grid(room.to_class_ids(values, masks(), CLASSES, "m"), part, GRID, 254)
+    assert (ids[:, 8:] == 1).all()
+    assert (ids[:, :8] == 0).all()  # tagged nodata 0 is background
+
+
+def test_only_the_part_of_a_large_mask_on_the_scene_is_read(tmp_path):
+    place = Grid(GRID.crs_wkt, Affine(60, 0, 600_000 - 60 * 100, 0, -60, 7_000_000 + 60 * 100), (400, 400))
+    codes = np.zeros((400, 400), np.uint8)
+    codes[100:116, 100:116] = 255
+    raster.write(tmp_path / "m.tif", codes, place)
+    (file,) = room.read_mask_files(masks(), tmp_path)
+    values, part = room.read_file(file, GRID)
+    assert values.shape == (20, 20)
+    assert (room.onto_grid(values, part, GRID, 254) == 255).all()
+
+
+def test_neighbour_does_not_overlap(tmp_path):
+    beside = Grid(GRID.crs_wkt, GRID.transform @ Affine.translation(16, 0), (16, 16))
+    raster.write(tmp_path / "m.tif", np.zeros((16, 16), np.uint8), beside)
+    assert room.overlapping(room.read_mask_files(masks(), tmp_path), GRID) == ()
+
+
+def test_antimeridian_bounds_span_the_circle():
+    grid = Grid("EPSG:32701", Affine(60, 0, 99_960, 0, -60, 8_200_000), (1830, 1830))
+    west, _, east, _ = room.lonlat_bounds(grid)
+    assert (west, east) == (-180.0, 180.0)
+
+
+def test_pattern_that_finds_nothing():
+    with pytest.raises(MaskError, match=r"'\*\.none' finds no file below .*; put the masks there"):
+        room.read_mask_files(masks(patterns=("*.none",)), Path("/tmp"))
+
+
+@pytest.mark.parametrize("pattern", ["/etc/*", "../*.tif"])
+def test_pattern_must_stay_below_its_folder(tmp_path, pattern):
+    with pytest.raises(ParamsError, match=r"leaves masks\.input"):
+        room.read_mask_files(masks(patterns=(pattern,)), tmp_path)
