@@ -134,7 +134,7 @@ def _make_member(folder: Path, scene: Scene, seed: int) -> None:
                      options={"widths": [8, 16], "dropout": 0.0, "upsample": "nearest"}, architecture_sha256="0" * 64,
                      grid=GRID, pixel_m=20.0, channels=scene.record.channels,
                      normalisation=Normalisation(mean=(0.1,) * count, std=(0.05,) * count), classes=CLASSES.legend,
-                     chip_px=128, overlap=0.25, temperature=1.0, metrics={}, epoch=0, git_commit=None, products=(),
+                     window_px=128, overlap=0.25, temperature=1.0, metrics={}, epoch=0, git_commit=None, products=(),
                      packages={})  # fmt: skip
     torch.manual_seed(seed)
     models.save_weights(models.network(card).architecture.state_dict(), folder)

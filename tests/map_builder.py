@@ -30,13 +30,13 @@ def make_ensemble(**changes) -> Ensemble:
     return Ensemble(**values | changes)
 
 
-def make_member(folder: Path, scene: Scene, legend=LEGEND, seed: int = 0, chip_px: int = 32) -> None:
+def make_member(folder: Path, scene: Scene, legend=LEGEND, seed: int = 0, window_px: int = 32) -> None:
     """A model directory with fresh weights that `seed` decides."""
     bands = len(scene.record.channels)
     card = ModelCard(
         schema_version=1, member=folder.name, architecture="fcn", options={"num_filters": 4},
         architecture_sha256="0" * 64, grid=scene.record.grid, pixel_m=60.0, channels=scene.record.channels,
-        normalisation=Normalisation(mean=(0.18,) * bands, std=(0.05,) * bands), classes=legend, chip_px=chip_px,
+        normalisation=Normalisation(mean=(0.18,) * bands, std=(0.05,) * bands), classes=legend, window_px=window_px,
         overlap=0.5, temperature=1.0, metrics={}, epoch=0, git_commit=None, products=(), packages={},
     )  # fmt: skip
     torch.manual_seed(seed)

@@ -14,7 +14,8 @@ from scene_builder import make_scene
 from thalweg.classes import IGNORE
 from thalweg.ensemble import build_map
 from thalweg.errors import DegradedDataWarning, EnsembleError
-from thalweg.infer import Predictor, iter_rows, read_padded
+from thalweg.grid import cut
+from thalweg.infer import Predictor, iter_rows
 from thalweg.manifest.chips import PARTS
 from thalweg.manifest.ensembles import read_ensemble_card
 from thalweg.manifest.scene import NODATA, Scene
@@ -84,7 +85,7 @@ def test_a_map_of_one_member_is_that_members_probabilities(room) -> None:
     room.build(make_ensemble(scenes=("b",), threshold="argmax"))
     predictor = Predictor.load(room.root / "models" / "one", "cpu")
     scene = room.scenes[1]
-    runs = iter_rows(predictor.predict, lambda window: read_padded(scene.image, window), (64, 64), 2, 32, 0.5, 3)
+    runs = iter_rows(predictor.predict, lambda window: cut(scene.image, window, NODATA), (64, 64), 2, 32, 0.5, 3)
     probs = np.concatenate([run for _, run in runs], 1)
     np.testing.assert_allclose(room.read("probs.tif") / PROB_SCALE, probs, atol=1e-5)
     assert (room.read("uncertainty.tif")[1] == 0).all()
@@ -155,7 +156,7 @@ def test_a_member_of_a_finer_grid_is_averaged_onto_the_map(room) -> None:
     assert scores["members"]["fine"]["test"]["pixels"] == scores["test"]["pixels"]
     room.build(make_ensemble(members=("fine",), scenes=("b",), threshold="argmax"))
     predictor = Predictor.load(room.root / "models" / "fine", "cpu")
-    runs = iter_rows(predictor.predict, lambda window: read_padded(fine[1].image, window), (192, 192), 2, 32, 0.5, 8)
+    runs = iter_rows(predictor.predict, lambda window: cut(fine[1].image, window, NODATA), (192, 192), 2, 32, 0.5, 8)
     probs = np.concatenate([run for _, run in runs], 1).reshape(2, 64, 3, 64, 3).mean((2, 4))
     np.testing.assert_allclose(room.read("probs.tif") / PROB_SCALE, probs, atol=1e-4)
 
@@ -191,7 +192,7 @@ def test_large_maps_are_valid_cogs_with_overviews(tmp_path) -> None:
     rio_cogeo = pytest.importorskip("rio_cogeo", reason="rio-cogeo is not installed")
     scene = make_scene(tmp_path / "scenes" / "g60", "a", shape=(520, 600))
     make_chips(tmp_path / "split", "g60", {"a": np.full((2, 2), PARTS["train"])})
-    make_member(tmp_path / "models" / "one", scene, chip_px=128)
+    make_member(tmp_path / "models" / "one", scene, window_px=128)
     build_map("main", make_ensemble(threshold="argmax", overlap=0.1), CLASSES, models=tmp_path / "models",
               scenes_root=tmp_path / "scenes", split=tmp_path / "split", map_dir=tmp_path / "map",
               card_dir=tmp_path / "card", metrics_path=tmp_path / "m.json", device="cpu")  # fmt: skip

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from thalweg.grid import Window
-from thalweg.infer import Predictor, iter_rows, read_padded
+from thalweg.grid import Window, cut
+from thalweg.infer import Predictor, iter_rows
 from thalweg.manifest.card import ModelCard, Normalisation
 from thalweg.manifest.scene import NODATA, Channel
 
@@ -30,7 +30,7 @@ def make_card(classes: int = 2, channels: int = 2, temperature: float = 1.0) -> 
         ModelCard.model_construct(
             schema_version=1, member="linear", architecture="linear", options={}, architecture_sha256="0" * 64,
             grid="g", pixel_m=60.0, channels=bands, normalisation=Normalisation(mean=(0.0,) * channels,
-            std=(1.0,) * channels), classes=legend, chip_px=16, overlap=0.5, temperature=temperature,
+            std=(1.0,) * channels), classes=legend, window_px=16, overlap=0.5, temperature=temperature,
             metrics={}, epoch=0, git_commit=None, products=(), packages={},
         ).model_dump_json(warnings=False)
     )  # fmt: skip
@@ -43,7 +43,7 @@ def identity(batch: np.ndarray) -> np.ndarray:
 
 def stitched(predict, image: np.ndarray, chip: int, overlap: float, batch: int, classes: int = 2) -> np.ndarray:
     shape = (image.shape[0], image.shape[1])
-    runs = list(iter_rows(predict, lambda window: read_padded(image, window), shape, classes, chip, overlap, batch))
+    runs = list(iter_rows(predict, lambda window: cut(image, window, NODATA), shape, classes, chip, overlap, batch))
     tops = np.cumsum([0, *(run.shape[1] for _, run in runs)])
     assert [top for top, _ in runs] == list(tops[:-1])
     return np.concatenate([run for _, run in runs], axis=1)
@@ -89,7 +89,7 @@ def test_rows_are_handed_out_while_later_windows_are_still_unread() -> None:
 
     def reading(window: Window) -> np.ndarray:
         lowest.append(window.row)
-        return read_padded(image, window)
+        return cut(image, window, NODATA)
 
     tallest = 0
     for top, run in iter_rows(identity, reading, (400, 16), 1, 16, 0.5, 2):
@@ -100,7 +100,7 @@ def test_rows_are_handed_out_while_later_windows_are_still_unread() -> None:
 
 def test_windows_past_the_edge_are_filled_with_nodata() -> None:
     image = np.arange(6, dtype=np.int16).reshape(2, 3, 1)
-    window = read_padded(image, Window(-1, 1, 4, 3))
+    window = cut(image, Window(-1, 1, 4, 3), NODATA)
     N = NODATA  # noqa: N806
     assert window[:, :, 0].tolist() == [[N, N, N], [1, 2, N], [4, 5, N], [N, N, N]]
 

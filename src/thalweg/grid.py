@@ -124,3 +124,14 @@ def iter_blocks(shape_yx: tuple[int, int], size_px: int) -> Iterator[Window]:
 def _starts(length_px: int, size_px: int, stride_px: int) -> list[int]:
     last = max(length_px - size_px, 0)
     return sorted({*range(0, last, stride_px), last})
+
+
+def cut(plane: np.ndarray, window: Window, fill: int) -> np.ndarray:
+    """A copy of a window of (H, W) or (H, W, C), filled with `fill` past the plane's edge."""
+    inside = window.clip((plane.shape[0], plane.shape[1]))
+    if inside == window:
+        return plane[window.rows, window.cols].copy()
+    filled = np.full((window.height, window.width, *plane.shape[2:]), fill, plane.dtype)
+    row, col = inside.row - window.row, inside.col - window.col
+    filled[row : row + inside.height, col : col + inside.width] = plane[inside.rows, inside.cols]
+    return filled

@@ -6,6 +6,7 @@ lattice, so the sum of weights is the product of a sum over rows and a sum over 
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -24,9 +25,11 @@ Read = Callable[[Window], np.ndarray]
 """Window → (h, w, C) int16, nodata past the raster's edge."""
 
 _TAPER_FLOOR = 1e-3
+_STRIDE_PX = 32
+"""Small scenes get windows that just hold them, in steps that networks divide by."""
 
 
-def iter_rows(predict: Predict, read: Read, shape_yx: tuple[int, int], classes: int, chip_px: int,
+def iter_rows(predict: Predict, read: Read, shape_yx: tuple[int, int], classes: int, window_px: int,
               overlap: float, batch_size: int) -> Iterator[tuple[int, np.ndarray]]:  # fmt: skip
     """Predicts an area from its top to its bottom and yields each run of rows as soon as no window touches it.
 
@@ -38,7 +41,7 @@ def iter_rows(predict: Predict, read: Read, shape_yx: tuple[int, int], classes: 
         read: Reads one window; it may reach past the edge.
         shape_yx: Rows and columns of the area.
         classes: Number of classes, K.
-        chip_px: Edge of a window.
+        window_px: Edge of a window.
         overlap: Share of a window that overlaps its neighbour, 0 ≤ overlap < 1.
         batch_size: Windows per call of `predict`.
 
@@ -46,13 +49,14 @@ def iter_rows(predict: Predict, read: Read, shape_yx: tuple[int, int], classes: 
         First row and (K, rows, W) float32 probabilities; runs follow each other without a gap.
     """
     height, width = shape_yx
-    windows = list(iter_windows(shape_yx, chip_px, stride_px(chip_px, overlap)))
-    taper_y = _tapers({window.row for window in windows}, height, chip_px)
-    taper_x = _tapers({window.col for window in windows}, width, chip_px)
+    window_px = min(window_px, math.ceil(max(shape_yx) / _STRIDE_PX) * _STRIDE_PX)
+    windows = list(iter_windows(shape_yx, window_px, stride_px(window_px, overlap)))
+    taper_y = _tapers({window.row for window in windows}, height, window_px)
+    taper_x = _tapers({window.col for window in windows}, width, window_px)
     top, blend = 0, np.zeros((classes, 0, width), np.float32)
     following = windows[batch_size::batch_size]
     for batch, after in itertools.zip_longest(_batches(windows, batch_size), following):
-        blend = _grown(blend, min(batch[-1].row + chip_px, height) - top)
+        blend = _grown(blend, min(batch[-1].row + window_px, height) - top)
         for window, probs in zip(batch, _predict(predict, [read(window) for window in batch], classes), strict=True):
             inside = window.clip(shape_yx)
             weights = taper_y[window.row][:, None] * taper_x[window.col]
@@ -64,20 +68,9 @@ def iter_rows(predict: Predict, read: Read, shape_yx: tuple[int, int], classes: 
             top, blend = bottom, blend[:, bottom - top :].copy()
 
 
-def stride_px(chip_px: int, overlap: float) -> int:
+def stride_px(window_px: int, overlap: float) -> int:
     """Distance of neighbouring windows, pixels, at least 1."""
-    return max(round(chip_px * (1 - overlap)), 1)
-
-
-def read_padded(image: np.ndarray, window: Window) -> np.ndarray:
-    """The window of an image (H, W, C), filled with nodata past the image's edge."""
-    inside = window.clip((image.shape[0], image.shape[1]))
-    if inside == window:
-        return np.asarray(image[window.rows, window.cols])
-    padded = np.full((window.height, window.width, image.shape[2]), NODATA, image.dtype)
-    at_row, at_col = inside.row - window.row, inside.col - window.col
-    padded[at_row : at_row + inside.height, at_col : at_col + inside.width] = image[inside.rows, inside.cols]
-    return padded
+    return max(round(window_px * (1 - overlap)), 1)
 
 
 class Predictor:

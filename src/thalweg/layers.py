@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from thalweg import raster
-from thalweg.grid import Grid, Window, iter_blocks
-from thalweg.infer import Predictor, iter_rows, read_padded
+from thalweg.grid import Grid, Window, cut, iter_blocks
+from thalweg.infer import Predictor, iter_rows
 from thalweg.manifest.scene import NODATA, Scene
 from thalweg.maps import BLOCK_PX, PROB_NODATA, create_probs, dequantise, quantise
 from thalweg.reducers import Reduce
@@ -30,10 +30,10 @@ def predict_scene(predictor: Predictor, scene: Scene, overlap: float, names: Seq
         target: New file; its folder is made.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    chip_px, shape_yx = predictor.card.chip_px, scene.grid.shape_yx
-    batch_size = max(_BATCH_PX // chip_px**2, 1)
-    read = partial(read_padded, scene.image)
-    runs = iter_rows(predictor.predict, read, shape_yx, len(names), chip_px, overlap, batch_size)
+    window_px, shape_yx = predictor.card.window_px, scene.grid.shape_yx
+    batch_size = max(_BATCH_PX // window_px**2, 1)
+    read = partial(cut, scene.image, fill=NODATA)
+    runs = iter_rows(predictor.predict, read, shape_yx, len(names), window_px, overlap, batch_size)
     with create_probs(target, scene.grid, names) as dataset:
         for top, probs in _regrouped(runs, _BAND_PX):
             window = Window(top, 0, probs.shape[1], shape_yx[1])

@@ -3,7 +3,6 @@
 import importlib.metadata
 import os
 import shutil
-import subprocess
 import time
 import warnings
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ from thalweg.manifest import write_json
 from thalweg.manifest.card import SCHEMA, ModelCard, Normalisation, write_card
 from thalweg.manifest.chips import Stats, read_chips, read_stats
 from thalweg.manifest.heldout import write_heldout
+from thalweg.manifest.provenance import git_commit
 from thalweg.params.classes import Classes
 from thalweg.params.models import Member
 from thalweg.params.train import Train
@@ -169,7 +169,7 @@ def draft_card(name: str, member: Member, classes: Classes, data: Data) -> Model
         architecture_sha256=sha256(source.read_bytes()).hexdigest() if source.is_file() else "", grid=member.grid,
         pixel_m=round(float(np.mean(pixel_m)), 6), channels=scenes[0].channels,
         normalisation=Normalisation(mean=data.stats.mean, std=data.stats.std), classes=classes.legend,
-        chip_px=member.chip_px, overlap=member.overlap, temperature=1.0, metrics={}, epoch=0, git_commit=_commit(),
+        window_px=member.window_px, overlap=member.overlap, temperature=1.0, metrics={}, epoch=0, git_commit=git_commit(),
         products=tuple(sorted({record.product for record in scenes})),
         packages={package: importlib.metadata.version(package) for package in PACKAGES})  # fmt: skip
 
@@ -230,8 +230,3 @@ def _fingerprint(member: Member, train: Train, classes: Classes, places: Places)
 def _machine(fitted: Fitted, seconds: float) -> dict[str, Any]:
     return {"seconds": round(seconds, 1), "device": fitted.device, "cores": os.cpu_count(),
             "threads": torch.get_num_threads(), "resumed_from_epoch": fitted.resumed_from}  # fmt: skip
-
-
-def _commit() -> str | None:
-    found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return found.stdout.strip() if found.returncode == 0 else None

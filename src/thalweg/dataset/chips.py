@@ -8,7 +8,7 @@ import numpy as np
 
 from thalweg.classes import IGNORE
 from thalweg.errors import SceneError
-from thalweg.grid import Window
+from thalweg.grid import Window, cut
 from thalweg.manifest.chips import PARTS, read_parts
 from thalweg.manifest.scene import NODATA, Scene, read_scenes
 
@@ -28,7 +28,7 @@ class ChipReader:
     def pixels(self, scene: str, window: Window) -> np.ndarray:
         """(h, w, C) stored values of a window, nodata where it reaches past the scene; always a copy."""
         image = self._open(scene).image
-        return _cut(image, window, NODATA)
+        return cut(image, window, NODATA)
 
     def parts(self, scene: str) -> np.ndarray:
         """(H, W) uint8 part of every pixel, values of `manifest.chips.PARTS`."""
@@ -39,9 +39,9 @@ class ChipReader:
         planes = self._open(scene)
         if planes.mask is None:
             return np.full((window.height, window.width), IGNORE, np.uint8)
-        target = _cut(planes.mask, window, IGNORE)
-        outside = _cut(planes.parts, window, PARTS["unused"]) != PARTS[part]
-        outside |= _cut(planes.valid, window, 0) == 0
+        target = cut(planes.mask, window, IGNORE)
+        outside = cut(planes.parts, window, PARTS["unused"]) != PARTS[part]
+        outside |= cut(planes.valid, window, 0) == 0
         target[outside] = IGNORE
         return target
 
@@ -66,16 +66,6 @@ class _Planes(NamedTuple):  # plain views of the maps: slicing np.memmap itself 
     valid: np.ndarray
     parts: np.ndarray
     mask: np.ndarray | None
-
-
-def _cut(plane: np.ndarray, window: Window, fill: int) -> np.ndarray:
-    inside = window.clip((plane.shape[0], plane.shape[1]))
-    if inside == window:
-        return plane[window.rows, window.cols].copy()
-    cut = np.full((window.height, window.width, *plane.shape[2:]), fill, plane.dtype)
-    row, col = inside.row - window.row, inside.col - window.col
-    cut[row : row + inside.height, col : col + inside.width] = plane[inside.rows, inside.cols]
-    return cut
 
 
 class Place(NamedTuple):

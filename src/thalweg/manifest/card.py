@@ -36,7 +36,7 @@ class ModelCard(Record):
     channels: tuple[Channel, ...]
     normalisation: Normalisation
     classes: tuple[ClassInfo, ...]
-    chip_px: int
+    window_px: int
     """Window edge in prediction."""
     overlap: float
     temperature: float

@@ -29,7 +29,7 @@ class Sample(BaseModel):
 
     seed: int = Field(ge=0)
     """Same seed, same ground; dates differ in season and clouds only."""
-    size_60m_px: int = Field(ge=16, le=1830)
+    size_60m_px: int = Field(ge=32, le=1830)
     """Edge of each product at 60 m; 1830 is a full tile. The 20 m bands have three times as many pixels."""
     cloud_cover: float = Field(ge=0, le=1)
     """Share of the ground under cloud, about."""

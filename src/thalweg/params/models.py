@@ -40,5 +40,7 @@ class Member(Section):
     lr: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
     schedule: Literal["one_cycle", "constant"]
+    window_px: int = Field(ge=8)
+    """Edge of a window when areas are predicted; larger than a chip gives more context and fewer borders."""
     overlap: float = Field(ge=0, lt=1)
     """Share of a window that overlaps its neighbour when held-out areas are predicted."""

@@ -42,6 +42,9 @@ class Recipe:
         self._check_names()
 
     def _check_names(self) -> None:
+        for section, items in (("grids", self.grids), ("models", self.models), ("ensembles", self.ensembles)):
+            if not items:
+                raise ParamsError(f"{self.path}: '{section}' is empty; the pipeline needs at least one")
         for name, member in self.models.items():
             if member.grid not in self.grids:
                 raise ParamsError(f"{self.path}: models.{name}.grid is '{member.grid}', which 'grids' does not have")

@@ -63,7 +63,9 @@ def _transformer(source: str, target: str) -> Transformer:
 
 
 def _nodes(start: int, length: int) -> np.ndarray:
-    return start + np.unique(np.r_[np.arange(0, length, STEP_PX), length - 1]).astype(float)
+    """Multiples of the step that enclose the pixels: the same for every window, so a pixel's position is, too."""
+    first, last = start // STEP_PX, -(-(start + length - 1) // STEP_PX)
+    return np.arange(first, last + 1) * float(STEP_PX)
 
 
 def _spread(values: np.ndarray, rows: np.ndarray, cols: np.ndarray, window: Window) -> np.ndarray:

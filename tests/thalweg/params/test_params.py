@@ -124,6 +124,7 @@ def test_no_file_and_no_yaml(tmp_path: Path):
         (lambda d: d["split"]["chip_px"].pop("s2_60m"), r"split\.chip_px lacks the grid 's2_60m'"),
         (lambda d: d["masks"].update(values={"255": "river"}), r"masks\.values maps 255 to 'river'"),
         (lambda d: d.update(modles={}), r"unknown section 'modles'"),
+        (lambda d: d.update(ensembles={}), r"'ensembles' is empty; the pipeline needs at least one"),
         (lambda d: d["models"].update({"U.Net": d["models"]["unet"]}), r"'models\.U\.Net' should be lower-case"),
     ],
 )

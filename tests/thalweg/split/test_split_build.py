@@ -64,6 +64,13 @@ def test_parts_cover_the_blocks_and_keep_the_buffer(tmp_path):
         assert 120 <= gap_m < 300
 
 
+def test_the_buffer_holds_across_the_bands_in_which_a_scene_is_worked(tmp_path):
+    far_north = {"crs": "EPSG:32633", "origin": (300_000, 8_500_000), "pixel": 500}  # here interpolation is worst
+    make_scene(tmp_path / "g60", "a", shape=(600, 120), **far_north)
+    stats = read_stats(run(tmp_path, params(block_m=20_000, buffer_m=1500)), "g60")
+    assert stats.leak_m > 1500 + 500 / 2**0.5
+
+
 def test_same_input_same_bytes_and_the_order_of_scenes_plays_no_part(tmp_path):
     def build(home: Path, names: str) -> dict[str, bytes]:
         for index, name in enumerate(names):

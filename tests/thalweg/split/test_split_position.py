@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from affine import Affine
+from hypothesis import given
+from hypothesis import strategies as st
 from pyproj import Geod, Transformer
 
 from thalweg.grid import Grid, Window
@@ -26,8 +28,18 @@ def test_lattice_lonlat_is_exact_at_nodes_and_far_below_a_pixel_between(crs, pix
     want_lon, want_lat = grid.lonlat(rows, cols)
     _, _, error_m = GEOD.inv(lon.ravel(), lat.ravel(), want_lon.ravel(), want_lat.ravel())
     assert np.max(error_m) < 0.02 * min(grid.pixel_m_yx)
-    np.testing.assert_allclose(lon[::STEP_PX, ::STEP_PX], want_lon[::STEP_PX, ::STEP_PX], atol=1e-11)
-    np.testing.assert_allclose(lat[::STEP_PX, ::STEP_PX], want_lat[::STEP_PX, ::STEP_PX], atol=1e-11)
+    nodes = (slice(20, None, STEP_PX), slice(34, None, STEP_PX))  # rows and columns that are multiples of the step
+    np.testing.assert_allclose(lon[nodes], want_lon[nodes], atol=1e-11)
+    np.testing.assert_allclose(lat[nodes], want_lat[nodes], atol=1e-11)
+
+
+@given(st.integers(-100, 300), st.integers(-100, 300), st.integers(1, 150), st.integers(1, 150))
+def test_a_position_does_not_depend_on_the_window(row, col, height, width):
+    grid = Grid("EPSG:32633", Affine(20, 0, 300_000, 0, -20, 6_700_000), (400, 300))
+    lon, lat = lonlat(grid, Window(row, col, height, width))
+    lon_alone, lat_alone = lonlat(grid, Window(row + height - 1, col + width - 1, 1, 1))
+    assert lon[-1, -1] == pytest.approx(lon_alone.item(), abs=1e-12)
+    assert lat[-1, -1] == pytest.approx(lat_alone.item(), abs=1e-12)
 
 
 def test_longitudes_pass_180_without_a_jump():
