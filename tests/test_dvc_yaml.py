@@ -8,12 +8,20 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from import_graph import ROOT, closure, is_empty, modules, relative, tree
+from import_graph import ROOT, closure, is_empty, modules, ours, relative, tree
 
 from thalweg.params import read_yaml
 
-NEUTRAL = frozenset({"thalweg", "thalweg.errors", "thalweg.stage"})
-"""Cannot change a number, so that an edit must not rerun anything: the version, messages, and the Typer boundary."""
+PROVIDERS = ("thalweg.http", "thalweg.copernicus", "thalweg.stac")
+"""Rooms behind sources: what they bring is pinned, by a lock or list in git, to an id, size and checksum, and is refused
+otherwise (docs/adr/0007)."""
+NEUTRAL = frozenset({"thalweg", "thalweg.errors", "thalweg.stage"}) | {
+    name for name in modules() if name in PROVIDERS or name.startswith(tuple(f"{room}." for room in PROVIDERS))
+}
+"""Cannot change a number, so that an edit must not rerun anything: the version, messages, the Typer boundary, and the
+providers' rooms."""
+EDGE = {"thalweg.bring", "thalweg.mask_catalogue", "thalweg.provision"}
+"""Besides the sources, what may use the providers' rooms: what hands files on only when their checksum fits."""
 WIDE = ("src/thalweg/losses", "src/thalweg/dataset")
 """Folders that dvc.yaml may name whole: losses are loaded by name, several to a member."""
 PARAMS_FILES = [ROOT / "params.yaml", *sorted((ROOT / "recipes").glob("*.yaml"))]
@@ -133,6 +141,31 @@ def test_code_deps_are_what_the_stage_imports(stages, recipe):
 
 def module_of(file: str) -> str:
     return next((name for name, path in modules().items() if path == ROOT / file), "")
+
+
+@pytest.mark.parametrize("source", sorted(n for n in modules() if n.startswith("thalweg.sources.")))
+def test_fetch_lists_what_every_source_imports(source, stages):
+    """dvc.yaml can name one source's own file, but not its imports, so fetch lists those of all of them."""
+    [fetch] = [stage for stage in stages if stage.name == "fetch"]
+    found = {relative(name) for name in closure("stages.fetch", source, stop=NEUTRAL) if not is_empty(name)}
+    own = {relative(source)} | {path for path in found if path.startswith("src/thalweg/sample/")}
+    assert not found - own - expanded(fetch.deps).keys()
+
+
+def test_the_sample_does_not_depend_on_the_providers(stages):
+    [fetch] = [stage for stage in stages if stage.name == "fetch"]
+    assert not [
+        dep for dep in fetch.deps if dep.startswith(tuple(f"src/{room.replace('.', '/')}" for room in PROVIDERS))
+    ]
+
+
+def test_only_sources_and_the_edge_use_the_providers():
+    """Else a stage's numbers could follow from a room that no dep names."""
+    users = {
+        name for name in modules()
+        if name not in NEUTRAL and any(other in NEUTRAL - {"thalweg", "thalweg.errors", "thalweg.stage"} for other in ours(name))
+    }  # fmt: skip
+    assert all(name.startswith("thalweg.sources.") or name in EDGE for name in users), sorted(users)
 
 
 def test_code_deps_exist(stages):

@@ -8,17 +8,22 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "classes", "bands", "grid", "params"}),
     frozenset({"raster", "manifest"}),
     frozenset({"sources", "products", "preprocess", "indices", "sample", "dataset", "split", "models", "losses",
-               "reducers", "metrics"}),
+               "reducers", "metrics", "http", "copernicus", "stac", "bring", "layout", "mask_catalogue", "unpack"}),
     frozenset({"task", "train", "fit", "resume", "examine", "infer", "ensemble", "mosaic", "layers", "maps", "scoring",
                "report", "atlas", "blockmap", "figures", "pictures", "standings", "plots"}),
-    frozenset({"stage", "cli", "outcome", "recipes", "salvage"}),
+    frozenset({"stage", "cli", "outcome", "recipes", "salvage", "provision"}),
 )  # fmt: skip
 """Rooms from the bottom up: words, disk, science, acts, edge."""
 BESIDE: dict[str, frozenset[str]] = {
     "params": frozenset({"errors", "classes"}),
     "manifest": frozenset({"raster"}),
     "preprocess": frozenset({"products", "indices"}),
-    "sources": frozenset({"sample"}),
+    "sources": frozenset({"sample", "http", "copernicus", "stac", "bring", "layout", "unpack"}),
+    "stac": frozenset({"bring", "copernicus", "http", "products"}),
+    "bring": frozenset({"http"}),
+    "layout": frozenset({"sources"}),
+    "mask_catalogue": frozenset({"bring", "http", "sources"}),
+    "copernicus": frozenset({"http", "products", "sample"}),
     "train": frozenset({"task", "fit", "examine", "infer", "resume"}),
     "fit": frozenset({"task", "resume"}),
     "examine": frozenset({"infer"}),
@@ -29,7 +34,7 @@ BESIDE: dict[str, frozenset[str]] = {
     "report": frozenset({"atlas", "blockmap", "pictures", "standings"}),
     "atlas": frozenset({"blockmap", "maps", "mosaic", "pictures"}),
     "plots": frozenset({"figures"}),
-    "cli": frozenset({"stage", "outcome", "recipes", "salvage"}),
+    "cli": frozenset({"stage", "outcome", "recipes", "salvage", "provision"}),
 }
 """Room → rooms of its own layer that it may import."""
 

@@ -1,13 +1,16 @@
 """The `thalweg` command: what is not a stage. Errors are one line and exit 1, as in the stages."""
 
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from thalweg import outcome, params, recipes, stage
-from thalweg.errors import ThalwegError
+from thalweg import outcome, params, provision, recipes, stage
+from thalweg.errors import ParamsError, ThalwegError
 from thalweg.params.classes import Classes
 from thalweg.params.ensembles import Ensemble
 from thalweg.params.fetch import Fetch
@@ -55,6 +58,41 @@ def check() -> None:
         raise typer.Exit(1)
 
 
+_File = Annotated[Path, typer.Option("--params", help="Params file or recipe.")]
+
+
+@app.command()
+def search(
+    file: _File = params.PARAMS_FILE,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is left out, and why.")] = False,
+) -> None:
+    """Shows what the recipe's search would fetch: names, dates, clouds, bytes. Needs no account."""
+    found = provision.find_products(params.load(Fetch, path=file), file)
+    _echo_all(provision.iter_found(found, verbose))
+
+
+@app.command()
+def lock(file: _File = params.PARAMS_FILE) -> None:
+    """Searches, and freezes what it finds into the products lock that `fetch.input` names. Commit it to git."""
+    path, found = provision.freeze(params.load(Fetch, path=file), file)
+    _echo_all(provision.iter_found(found, verbose=False))
+    typer.echo(f"wrote {path}; commit it, then `dvc repro`")
+
+
+@app.command()
+def fetch(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would move, and the disk it needs.")] = False,
+    file: _File = params.PARAMS_FILE,
+) -> None:
+    """Fetches what the recipe's source names, as `dvc repro fetch` does."""
+    if dry_run:
+        _echo_all(provision.iter_plan(provision.plan_fetch(params.load(Fetch, path=file), file)))
+    elif file != params.PARAMS_FILE:
+        raise ParamsError(f"only params.yaml is fetched; run `make use RECIPE={file.stem}` first, or give --dry-run")
+    else:
+        raise typer.Exit(subprocess.run([sys.executable, "-m", "dvc", "repro", "fetch"], check=False).returncode)
+
+
 @app.command()
 def salvage() -> None:
     """After a failed run: maps and a report of the members that did finish, into salvage/. Always exits 1."""
@@ -89,6 +127,11 @@ def salvage() -> None:
         typer.echo(f"salvaged map     {root / FOLDER / 'maps' / name / 'classes.tif'} of {', '.join(used)}")
     typer.echo(f"salvaged report  {page}")
     raise typer.Exit(1)
+
+
+def _echo_all(lines: Iterable[str]) -> None:
+    for line in lines:
+        typer.echo(line)
 
 
 def main() -> None:

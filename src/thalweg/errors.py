@@ -21,6 +21,46 @@ class ProductError(ThalwegError, ValueError):
     """A delivered product is incomplete, inconsistent or not what the params promise."""
 
 
+class CatalogueError(ThalwegError, ValueError):
+    """A catalogue answers something that is no answer, or finds nothing that fits."""
+
+
+class LockError(ThalwegError, ValueError):
+    """A products lock is missing, broken or answers another question than the params ask."""
+
+
+class DiskSpaceError(ThalwegError, OSError):
+    """There is not enough room on the disk for what is to be fetched."""
+
+
+class FetchError(ThalwegError, OSError):
+    """Some products could not be fetched; the others were, and stay."""
+
+
+class HttpError(ThalwegError, OSError):
+    """A server's answer is not what was asked for."""
+
+
+class NotFoundError(HttpError, FileNotFoundError):
+    """The server says that there is no such thing (404)."""
+
+
+class RefusedError(HttpError, PermissionError):
+    """The server refuses for good, or leads to where a request must not go; asking again would not help."""
+
+
+class UnreachableError(HttpError, ConnectionError):
+    """The server was asked as often as the policy allows and never answered in full."""
+
+
+class DamagedError(HttpError, ValueError):
+    """What arrived is not what was promised: size, checksum or kind of file."""
+
+
+class CredentialsError(ThalwegError, PermissionError):
+    """An account's credentials are missing, or the server does not take them."""
+
+
 class RasterError(ThalwegError, OSError):
     """A raster cannot be opened, decoded or written as required."""
 
@@ -59,3 +99,7 @@ class StageError(ThalwegError, RuntimeError):
 
 class DegradedDataWarning(UserWarning):
     """Data is usable but poorer than expected; counted, and shown in the report."""
+
+
+class ArchiveError(ThalwegError, ValueError):
+    """An archive is damaged, or would write what it must not."""

@@ -1,5 +1,6 @@
 """The stage `fetch` hands over build/raw whole, with its index."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ PARAMS = """
 fetch:
   source: {source}
   input: src/thalweg/sample
+  masks: masks.yaml
   options:
     seed: 1
     size_60m_px: 16
@@ -25,6 +27,7 @@ fetch:
 def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text(PARAMS.format(source="sample"))
+    (tmp_path / "masks.yaml").write_text("{source: none, licence: none, classes: {}, masks: []}")
     return tmp_path
 
 
@@ -49,3 +52,14 @@ def test_an_unknown_source_leaves_what_was_there(project):
     with pytest.raises(ParamsError, match=r"fetch\.source is 'moon'"):
         fetch.main()
     assert read_products(Path("build/raw"))
+
+
+def test_masks_of_a_catalogue_are_fetched_with_the_products(project):
+    (project / "mine.tif").write_bytes(b"II mask")
+    (project / "masks.yaml").write_text(
+        f"source: here\nlicence: MIT\nclasses: {{}}\nmasks:\n- name: mine.tif\n  url: {(project / 'mine.tif').as_uri()}\n"
+        f"  size: 7\n  sha256: {hashlib.sha256(b'II mask').hexdigest()}\n"
+        "  grid: {crs: 'EPSG:32720', pixel_m: 60, left_top: [0, 0], shape_yx: [2, 2]}\n  note: ''\n"
+    )
+    fetch.main()
+    assert {path.name for path in (project / "build/raw/masks").iterdir()} == {"T20KNA.tif", "mine.tif"}

@@ -13,8 +13,10 @@ class Fetch(Section):
     section: ClassVar[str] = "fetch"
 
     source: str = Field(pattern=r"^[a-z0-9_]+$")
-    """File name in src/thalweg/sources/: `sample`, `local`."""
+    """File name in src/thalweg/sources/: `sample`, `local`, `copernicus`, `stac`, `archive`, `dem`."""
     input: str
-    """The one path that the source reads and DVC tracks: the sample's module, `data`, or a products lock."""
+    """The one path that the source reads and DVC tracks: the sample's module, `data`, a products lock, a file list."""
+    masks: str
+    """Catalogue of masks to fetch into build/raw/masks: `masks/none.yaml` where there are none to fetch."""
     options: dict[str, Any]
     """What the source's own model `Options` says."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from product_builder import BANDS_60M, build, copy_safe, grid_params, index, make_safe
+from pyproj import CRS
 
 from thalweg import raster
 from thalweg.errors import DegradedDataWarning, ProductError, RasterError
@@ -350,3 +351,77 @@ def test_degraded_metadata_is_a_warning_in_the_scene(tmp_path, old):
     with pytest.warns(DegradedDataWarning, match="states no quantification and offset"):
         (scene,) = build(tmp_path).values()
     assert len(scene.record.warnings) == 1
+
+
+# Case T43: what preprocess must make of what fetch brings; further ones above and in preprocess/test_radiometry.py ---------
+
+
+def test_t43_truncated_jp2_raises(tmp_path, new):
+    """GDAL decodes it to zeros without an error, so that the manifest and a decode in one thread must tell."""
+    test_truncated_jp2_is_caught_by_the_manifest(tmp_path / "manifest", new)
+    test_truncated_jp2_without_manifest_raises_when_decoded(tmp_path / "decoded", new)
+
+
+@pytest.mark.parametrize("offset", ["-1000", "0", "-700"])
+def test_t43_offset_of_the_xml_and_its_absence(tmp_path, new, old, offset):
+    safe = place(tmp_path / "new", new)
+    edit(safe / "MTD_MSIL2A.xml", r'(<BOA_ADD_OFFSET band_id="2">)-1000', rf"\g<1>{offset}")
+    (scene,) = build(tmp_path / "new", grid_params(bands=("B03", "B04"))).values()
+    assert scene.record.offsets_applied == {"B03": float(offset), "B04": -1000.0}
+    place(tmp_path / "old", old)
+    (plain,) = build(tmp_path / "old", grid_params(bands=("B03", "B04"))).values()
+    assert plain.record.offsets_applied == {"B03": 0.0, "B04": 0.0}
+
+
+def test_t43_mixed_baselines_in_one_set_each_by_its_own_xml(tmp_path, new, old):
+    raw = tmp_path / "raw"
+    index(raw, copy_safe(new, raw), copy_safe(old, raw))
+    scenes = build(tmp_path, grid_params(bands=("B02",))).values()
+    assert sorted(scene.record.offsets_applied["B02"] for scene in scenes) == [-1000.0, 0.0]
+
+
+def test_t43_special_numbers_of_one_product(tmp_path, new):
+    """DN 0 stays nodata, 65535 is saturated, and 1 … 999 are measured, below zero after the offset."""
+    safe = place(tmp_path, new)
+    forget_manifest(safe)
+
+    def change(numbers):
+        numbers[0, :4] = [0, 1, 999, 65535]
+        return numbers
+
+    write_jp2(jp2(safe, "B02"), change)
+    index(tmp_path / "raw", safe)
+    (scene,) = build(tmp_path, grid_params(bands=("B02",))).values()
+    assert scene.image[0, :3, 0].tolist() == [-32768, -999, -1]
+    assert scene.valid[0, :4].tolist() == [0, 1, 1, 0]
+
+
+def test_t43_scl_is_neither_shifted_nor_interpolated(tmp_path, new):
+    safe = place(tmp_path, new)
+    forget_manifest(safe)
+    for path in safe.rglob("*_SCL_20m.jp2"):
+        path.unlink()
+    codes = (np.indices((32, 32)).sum(0) % 2 * 4 + 4).astype(np.uint8)  # 4 and 8 side by side; a mean would be 6
+    write_jp2(jp2(safe, "SCL"), lambda _: codes)
+    index(tmp_path / "raw", safe)
+    (plain,) = build(tmp_path, grid_params(resolution_m=20), out="plain").values()
+    (scene,) = build(tmp_path, grid_params(resolution_m=20, scl_invalid=(8,)), out="scl").values()
+    assert (scene.valid == (plain.valid & (np.kron(codes, np.ones((3, 3), int)) != 8))).all()
+
+
+def test_t43_tiles_in_two_utm_zones_each_in_its_own(tmp_path, new):
+    raw = tmp_path / "raw"
+    neighbour = make_safe(tmp_path / "made", tile="T21KTR")
+    index(raw, copy_safe(new, raw), copy_safe(neighbour, raw))
+    scenes = build(tmp_path, grid_params(bands=("B02",))).values()
+    assert {CRS.from_user_input(scene.grid.crs_wkt).to_epsg() for scene in scenes} == {32720, 32721}
+
+
+def test_t43_a_product_with_some_of_the_files_that_its_manifest_lists(tmp_path, new):
+    safe = place(tmp_path, new)
+    for path in safe.rglob("*.jp2"):
+        if not path.name.endswith(("_B02_60m.jp2", "_B03_60m.jp2")):
+            path.unlink()
+    index(tmp_path / "raw", safe)
+    (scene,) = build(tmp_path, grid_params(bands=("B02", "B03"))).values()
+    assert scene.record.baseline == "05.11"

@@ -18,7 +18,7 @@ def options(folder, *kinds) -> Fetch:
         {"form": form, "pattern": pattern, "bands": {}, "scale": 1e-4, "offset": 0.0, "nodata": None, "date": None}
         for form, pattern in kinds
     ]
-    return Fetch(source="local", input=str(folder), options={"products": products})
+    return Fetch(source="local", input=str(folder), masks="masks/none.yaml", options={"products": products})
 
 
 def fetch(tmp_path, *kinds):

@@ -13,13 +13,13 @@ from thalweg.params import Section
 from thalweg.params.fetch import Fetch
 
 OPTIONS = Fetch(
-    source="sample", input="src/thalweg/sample",
+    source="sample", input="src/thalweg/sample", masks="masks/none.yaml",
     options={"seed": 0, "size_60m_px": 16, "cloud_cover": 0.0,
              "products": [{"tile": "T20KNA", "date": "2025-10-03", "baseline": "05.11"}]},
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["sample", "local"])
+@pytest.mark.parametrize("name", ["archive", "copernicus", "dem", "local", "sample", "stac"])
 def test_each_file_is_a_source(name):
     assert callable(sources.load(name).deliver)
     assert issubclass(sources.load(name).Options, Section)

@@ -1,0 +1,143 @@
+"""Products found in a folder by patterns: how each kind lies there, is read and is linked into build/raw.
+
+Shared by the sources whose files the params describe: `local` and `archive`.
+"""
+
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from thalweg.errors import ParamsError, ProductError
+from thalweg.manifest.products import Product
+from thalweg.sources import describe_files, link_tree
+
+_SIDECARS_OF_NAME = (".aux.xml", ".ovr", ".msk")
+_SIDECARS_OF_STEM = (".tfw", ".tifw", ".wld", ".j2w", ".jp2w", ".prj", ".aux")
+_TESTED_BYTES = 200_000_000
+"""Zips up to this size have every member's CRC checked at fetch; larger ones when their bands are read."""
+
+
+class Layout(BaseModel):
+    """One kind of product in a folder."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    form: Literal["safe", "raster", "folder"]
+    """`safe`: Sentinel-2 SAFE folders or zips; `raster`: one GeoTIFF/JP2 per product that holds all bands;
+    `folder`: one folder per product with a file per band."""
+    pattern: str
+    """Glob below the folder of the SAFE folders or zips, of the rasters, or of the folders."""
+    bands: dict[str, int | str]
+    """Empty for `safe`; for `raster` band name → 1-based band number; for `folder` band name → file name."""
+    scale: float = Field(gt=0)
+    """Reflectance (or the channel's unit) per digital number; ignored for `safe`, whose XML says it."""
+    offset: float
+    """Added to the digital number before scaling; 0 where the offset is already applied; ignored for `safe`."""
+    nodata: float | None
+    """Digital number that means no measurement; null to trust the file's own tag; ignored for `safe`."""
+    date: str | None
+    """Sensing date of products that carry none, quoted, or null."""
+
+
+def link_found(layouts: tuple[Layout, ...], folder: Path, raw: Path) -> list[Product]:
+    """Links every product that the layouts describe from `folder` into `raw/products`.
+
+    Raises:
+        ProductError: A pattern finds no product, two products have one name, or a zip is not whole.
+        ParamsError: A pattern leaves the folder.
+    """
+    products: dict[str, Product] = {}
+    for kind in layouts:
+        for path in _found(kind, folder):
+            name = _product_name(path, kind)
+            if name in products:
+                raise ProductError(
+                    f"two products are named {name}, the second is {path}; rename one or narrow the patterns in "
+                    "fetch.options.products"
+                )
+            products[name] = _link(path, name, kind, raw)
+    return list(products.values())
+
+
+def _found(kind: Layout, folder: Path) -> list[Path]:
+    pattern = PurePosixPath(kind.pattern)
+    if pattern.is_absolute() or ".." in pattern.parts:
+        raise ParamsError(
+            f"fetch.options.products: the pattern '{kind.pattern}' leaves fetch.input; give a pattern below it"
+        )
+    if not pattern.parts or any("**" in part and part != "**" for part in pattern.parts):
+        raise ParamsError(
+            f"fetch.options.products: '{kind.pattern}' is no pattern; give one such as '*.SAFE' or '**/*.tif'"
+        )
+    matches = sorted(folder.glob(kind.pattern))
+    for path in matches:
+        if not path.exists():
+            raise ProductError(
+                f"{path} is a link to {path.readlink()}, which is not there; mount that disk or remove the link"
+            )
+    found = [path for path in matches if _is_product(path, kind)]
+    if not found:
+        raise ProductError(
+            f"the pattern '{kind.pattern}' finds no {_KINDS[kind.form]} below {folder}/; "
+            "correct fetch.options.products in params.yaml"
+        )
+    for path in found:
+        if kind.form == "safe" and path.is_file():
+            _check_zip(path)
+    return found
+
+
+_KINDS = {"safe": "SAFE folder or zip", "raster": "raster", "folder": "folder"}
+
+
+def _is_product(path: Path, kind: Layout) -> bool:
+    if kind.form == "folder":
+        return path.is_dir()
+    if kind.form == "raster":
+        return path.is_file() and not path.name.endswith((*_SIDECARS_OF_NAME, *_SIDECARS_OF_STEM))
+    return path.suffix == ".zip" if path.is_file() else any(path.glob("MTD_MSI*.xml"))
+
+
+def _check_zip(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip() if path.stat().st_size <= _TESTED_BYTES else None
+    except zipfile.BadZipFile as error:
+        raise ProductError(f"{path} is not a whole zip ({error}); download it again") from error
+    except (RuntimeError, NotImplementedError) as error:  # a password, or an unknown compression
+        raise ProductError(f"{path} cannot be unpacked ({error}); unpack it into {path.parent}/ yourself") from error
+    if damaged is not None:
+        raise ProductError(f"{path}: its member {damaged} is damaged; download the zip again")
+
+
+def _product_name(path: Path, kind: Layout) -> str:
+    if kind.form == "folder":
+        return path.name
+    return path.name.removesuffix(".zip").removesuffix(".SAFE") if kind.form == "safe" else path.stem
+
+
+def _link(path: Path, name: str, kind: Layout, raw: Path) -> Product:
+    target = raw / "products" / path.name
+    sidecars = _sidecars(path) if kind.form == "raster" else []
+    for file in (path, *sidecars):
+        link_tree(file, target.parent / file.name)
+    return Product(
+        name=name,
+        form=kind.form,
+        path=target.relative_to(raw).as_posix(),
+        files=tuple(
+            described for file in (path, *sidecars) for described in describe_files(target.parent / file.name, raw)
+        ),
+        bands=kind.bands,
+        scale=kind.scale,
+        offset=kind.offset,
+        nodata=kind.nodata,
+        date=kind.date,
+    )
+
+
+def _sidecars(path: Path) -> list[Path]:
+    names = [path.name + ending for ending in _SIDECARS_OF_NAME] + [path.stem + ending for ending in _SIDECARS_OF_STEM]
+    return [path.parent / name for name in names if (path.parent / name).is_file()]
