@@ -70,7 +70,15 @@ def smallest() -> dict:
     }
     data["grids"] = {"s2_60m": data["grids"]["s2_60m"]}
     data["split"] |= {"block_m": 600, "buffer_m": 60, "chip_px": {"s2_60m": 32}}
-    quick = {"chip_px": 32, "window_px": 32, "chips_per_epoch": 2, "batch_size": 2, "max_epochs": 1, "patience": 1, "grid": "s2_60m"}
+    quick = {
+        "chip_px": 32,
+        "window_px": 32,
+        "chips_per_epoch": 2,
+        "batch_size": 2,
+        "max_epochs": 1,
+        "patience": 1,
+        "grid": "s2_60m",
+    }
     options = {"unet": {"widths": [4, 8]}, "fcn": {"num_filters": 4}}
     data["models"] = {name: data["models"][name] | quick for name in options}
     for name, changes in options.items():

@@ -86,6 +86,32 @@ def run(kind: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+KILLED = """
+import os, signal
+from thalweg import stage
+with stage.outs("out") as [out]:
+    out.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_stage_left_goes_and_what_a_running_one_makes_stays():
+    killed = subprocess.run([sys.executable, "-c", KILLED], check=False, env=os.environ)
+    assert killed.returncode == -9
+    [left] = stage.STAGING.iterdir()
+    waiting = KILLED.replace("os.kill(os.getpid(), signal.SIGKILL)", "print('ready', flush=True); input()")
+    with subprocess.Popen([sys.executable, "-c", waiting], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"ready\n"
+        with stage.outs("other") as [other]:
+            other.write_text("whole")
+        assert not left.exists()
+        assert (stage.STAGING / str(running.pid) / "0" / "out").read_text() == "half"
+        running.communicate(b"\n")
+    assert Path("out").read_text() == "half"
+    assert list(stage.STAGING.iterdir()) == []
+
+
 def test_our_errors_are_one_line():
     done = run("error")
     assert done.returncode == 1

@@ -121,7 +121,9 @@ def examine(member: str, predictor: infer.Predictor, reader: ChipReader, chips: 
     for scene in sorted(set(chips.loc[chips["part"].isin(HELD_OUT), "scene"])):
         parts = reader.parts(scene)
         read = partial(_held_out, reader, scene)
-        runs = infer.iter_rows(predictor.predict, read, parts.shape, len(names), card.window_px, card.overlap, batch_size)
+        runs = infer.iter_rows(
+            predictor.predict, read, parts.shape, len(names), card.window_px, card.overlap, batch_size
+        )
         for top, probs in runs:
             panels.add(scene, top, probs)
             rows = Window(top, 0, probs.shape[1], probs.shape[2])

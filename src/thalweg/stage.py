@@ -12,11 +12,13 @@ from types import FrameType
 from typing import Any
 
 import typer
+from filelock import FileLock, Timeout
 
 from thalweg import params
 from thalweg.errors import DegradedDataWarning, StageError, ThalwegError
 
 STAGING = Path(".cache/staging")
+_LOCK = ".lock"
 
 
 def run(main: Callable[..., None]) -> None:
@@ -48,12 +50,10 @@ def outs(*targets: str | Path) -> Iterator[list[Path]]:
         StageError: The block did not make one of its outs.
         ParamsChangedError: params.yaml changed meanwhile; nothing is handed over.
     """
-    room = STAGING / f"{os.getpid()}"
-    shutil.rmtree(room, ignore_errors=True)
-    staged = [room / str(number) / Path(target).name for number, target in enumerate(targets)]
-    for path in staged:
-        path.parent.mkdir(parents=True)
-    try:
+    with _room() as room:
+        staged = [room / str(number) / Path(target).name for number, target in enumerate(targets)]
+        for path in staged:
+            path.parent.mkdir(parents=True)
         yield staged
         params.check_unchanged()
         for path, target in zip(staged, targets, strict=True):
@@ -61,8 +61,34 @@ def outs(*targets: str | Path) -> Iterator[list[Path]]:
                 raise StageError(f"{target} was not made; this is a fault of the stage, please report it")
         for path, target in zip(staged, targets, strict=True):
             _hand_over(path, Path(target))
+
+
+@contextmanager
+def _room() -> Iterator[Path]:
+    room = STAGING / f"{os.getpid()}"
+    lock = FileLock(room / _LOCK)
+    STAGING.mkdir(parents=True, exist_ok=True)
+    with FileLock(STAGING.with_name("staging.lock")):
+        _sweep()
+        room.mkdir(exist_ok=True)
+        lock.acquire(timeout=0)
+    try:
+        yield room
     finally:
         shutil.rmtree(room, ignore_errors=True)
+        lock.release()
+
+
+def _sweep() -> None:
+    """Removes what stages left that were killed: nobody holds their locks."""
+    for room in STAGING.glob("*/"):
+        lock = FileLock(room / _LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        shutil.rmtree(room, ignore_errors=True)
+        lock.release()
 
 
 def _hand_over(staged: Path, target: Path) -> None:

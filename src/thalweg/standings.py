@@ -43,9 +43,15 @@ class Standings:
 
     def best(self, key: str, ensemble: bool) -> Standing | None:
         """The best on *validation*, since a choice made on the test part would flatter it; None if there is none."""
-        rows = [row for row in self.rows if row.ensemble == ensemble and key in row.parts.get("val", {})]
-        rows = rows or [row for row in self.rows if row.ensemble == ensemble and key in row.parts.get("test", {})]
-        return max(rows, key=lambda row: row.parts.get("val", row.parts.get("test", {}))[key], default=None)
+        for part in ("val", "test"):
+            scored = [
+                (row.parts[part][key], row)
+                for row in self.rows
+                if row.ensemble == ensemble and key in row.parts.get(part, {})
+            ]
+            if scored:
+                return max(scored, key=lambda entry: entry[0])[1]
+        return None
 
 
 def read_standings(

@@ -53,7 +53,17 @@ def _found(kind: LocalProducts, folder: Path) -> list[Path]:
         raise ParamsError(
             f"fetch.local.products: the pattern '{kind.pattern}' leaves fetch.input; give a pattern below it"
         )
-    found = sorted(path for path in folder.glob(kind.pattern) if _is_product(path, kind))
+    if not pattern.parts or any("**" in part and part != "**" for part in pattern.parts):
+        raise ParamsError(
+            f"fetch.local.products: '{kind.pattern}' is no pattern; give one such as '*.SAFE' or '**/*.tif'"
+        )
+    matches = sorted(folder.glob(kind.pattern))
+    for path in matches:
+        if not path.exists():
+            raise ProductError(
+                f"{path} is a link to {path.readlink()}, which is not there; mount that disk or remove the link"
+            )
+    found = [path for path in matches if _is_product(path, kind)]
     if not found:
         raise ProductError(
             f"the pattern '{kind.pattern}' finds no {_KINDS[kind.form]} below {folder}/; correct fetch.local.products "
@@ -82,6 +92,8 @@ def _check_zip(path: Path) -> None:
             damaged = archive.testzip() if path.stat().st_size <= _TESTED_BYTES else None
     except zipfile.BadZipFile as error:
         raise ProductError(f"{path} is not a whole zip ({error}); download it again") from error
+    except (RuntimeError, NotImplementedError) as error:  # a password, or an unknown compression
+        raise ProductError(f"{path} cannot be unpacked ({error}); unpack it into {path.parent}/ yourself") from error
     if damaged is not None:
         raise ProductError(f"{path}: its member {damaged} is damaged; download the zip again")
 

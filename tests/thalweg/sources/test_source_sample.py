@@ -10,7 +10,7 @@ from thalweg.params.fetch import Fetch, Sample, SampleProduct
 
 def fetch_options(*dates, **changes):
     products = tuple(SampleProduct(tile="T20KNA", date=date, baseline="05.11") for date in dates or ("2025-10-03",))
-    options = Sample(seed=2, size_60m_px=16, cloud_cover=0.0, products=products)
+    options = Sample(seed=2, size_60m_px=32, cloud_cover=0.0, products=products)
     return Fetch(source="sample", input="src/thalweg/sample", sample=options.model_copy(update=changes), local=None)
 
 
@@ -29,7 +29,7 @@ def test_products_are_links_into_the_store(tmp_path):
         for path in (tmp_path / "raw" / product.path).rglob("*") if path.is_file()
     }  # fmt: skip
     with rasterio.open(tmp_path / "raw/masks/T20KNA.tif") as mask:
-        assert mask.shape == (16, 16)
+        assert mask.shape == (32, 32)
 
 
 def test_what_the_store_holds_is_not_made_again(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from thalweg.params.fetch import Fetch, Sample, SampleProduct
 
 OPTIONS = Fetch(
     source="sample", input="src/thalweg/sample", local=None,
-    sample=Sample(seed=0, size_60m_px=16, cloud_cover=0.0,
+    sample=Sample(seed=0, size_60m_px=32, cloud_cover=0.0,
                   products=(SampleProduct(tile="T20KNA", date="2025-10-03", baseline="05.11"),)),
 )  # fmt: skip
 
