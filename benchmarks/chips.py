@@ -40,8 +40,7 @@ RECIPE: dict[str, Any] = {
     "fetch": {
         "source": "sample",
         "input": "src/thalweg/sample",
-        "local": None,
-        "sample": {
+        "options": {
             "seed": 3,
             "size_60m_px": 1830,
             "cloud_cover": 0.05,

@@ -63,10 +63,10 @@ class Project:
 def smallest() -> dict:
     """params.yaml of the sample, one grid, 32-px chips, one epoch of two chips, two members."""
     data = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
-    data["fetch"]["sample"] |= {
+    data["fetch"]["options"] |= {
         "size_60m_px": 64,
         "cloud_cover": 0.0,
-        "products": data["fetch"]["sample"]["products"][:1],
+        "products": data["fetch"]["options"]["products"][:1],
     }
     data["grids"] = {"s2_60m": data["grids"]["s2_60m"]}
     data["split"] |= {"block_m": 600, "buffer_m": 60, "chip_px": {"s2_60m": 32}}

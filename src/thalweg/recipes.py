@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from thalweg import params
+from thalweg import params, sources
 from thalweg.errors import ParamsError
 from thalweg.params.recipe import Recipe
 
@@ -50,6 +50,7 @@ def build_members(path: Path) -> Recipe:
     from thalweg import models  # noqa: PLC0415
 
     recipe = Recipe(path)
+    sources.read_options(recipe.fetch, path)
     for name, member in recipe.models.items():
         grid = recipe.grids[member.grid]
         channels = len(grid.bands) + len(grid.channels)

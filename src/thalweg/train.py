@@ -169,7 +169,8 @@ def draft_card(name: str, member: Member, classes: Classes, data: Data) -> Model
         architecture_sha256=sha256(source.read_bytes()).hexdigest() if source.is_file() else "", grid=member.grid,
         pixel_m=round(float(np.mean(pixel_m)), 6), channels=scenes[0].channels,
         normalisation=Normalisation(mean=data.stats.mean, std=data.stats.std), classes=classes.legend,
-        window_px=member.window_px, overlap=member.overlap, temperature=1.0, metrics={}, epoch=0, git_commit=git_commit(),
+        window_px=member.window_px, overlap=member.overlap, temperature=1.0, metrics={}, epoch=0,
+        git_commit=git_commit(),
         products=tuple(sorted({record.product for record in scenes})),
         packages={package: importlib.metadata.version(package) for package in PACKAGES})  # fmt: skip
 

@@ -12,13 +12,12 @@ PARAMS = """
 fetch:
   source: {source}
   input: src/thalweg/sample
-  sample:
+  options:
     seed: 1
     size_60m_px: 16
     cloud_cover: 0.0
     products:
       - {{tile: T20KNA, date: "2025-10-03", baseline: "05.11"}}
-  local: null
 """
 
 

@@ -27,7 +27,7 @@ class Product(Record):
     """Of the SAFE folder or zip, of the raster, or of the folder, below build/raw."""
     files: tuple[ProductFile, ...]
     bands: dict[str, int | str]
-    """As in `fetch.local.products`; empty for `safe`."""
+    """As in `fetch.options.products`; empty for `safe`."""
     scale: float
     offset: float
     nodata: float | None

@@ -63,7 +63,7 @@ def _place(product: Product, raw: Path, name: str) -> tuple[Path, int]:
     if name not in product.bands:
         raise ProductError(
             f"{product.name} has no band '{name}' in its list ({', '.join(product.bands)}); "
-            "correct 'bands' in params.yaml under fetch.local.products or under grids"
+            "correct 'bands' in params.yaml under fetch.options.products or under grids"
         )
     place = product.bands[name]
     if product.form == "raster" and isinstance(place, int):
@@ -73,7 +73,7 @@ def _place(product: Product, raw: Path, name: str) -> tuple[Path, int]:
     kind = "a 1-based band number" if product.form == "raster" else "the name of a file in the folder"
     raise ProductError(
         f"{product.name}: band '{name}' is given as {place!r}, but form '{product.form}' needs {kind}; "
-        "correct 'bands' in fetch.local.products"
+        "correct 'bands' in fetch.options.products"
     )
 
 
@@ -81,7 +81,7 @@ def _layer(product: Product, header: _Header, path: Path, index: int) -> Layer:
     if not 1 <= index <= len(header.nodata):
         raise ProductError(
             f"{path} has {len(header.nodata)} bands, but its list names band {index}; "
-            "correct 'bands' in fetch.local.products"
+            "correct 'bands' in fetch.options.products"
         )
     nodata = product.nodata if product.nodata is not None else header.nodata[index - 1]
     return Layer(str(path), index, product.scale, product.offset, nodata, None, header.masked[index - 1])

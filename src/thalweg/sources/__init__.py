@@ -9,23 +9,29 @@ import importlib
 import os
 import shutil
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
+from thalweg import params
 from thalweg.errors import ParamsError, ProductError
 from thalweg.manifest.products import Product, ProductFile
+from thalweg.params import Section
 from thalweg.params.fetch import Fetch
 
 _NO_LINK = (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EACCES, errno.ENOTSUP)
 
 
 class Source(Protocol):
-    """What each module in this folder offers."""
+    """What each module in this folder offers: a model of its options, and `deliver`."""
 
-    def deliver(self, options: Fetch, raw: Path, store: Path) -> list[Product]:
+    Options: type[Section]
+    """Of `fetch.options`."""
+
+    def deliver(self, options: Any, given: Path, raw: Path, store: Path) -> list[Product]:
         """Fills `raw` with the products that the options ask for, as hard links out of `store`.
 
         Args:
-            options: The section `fetch`.
+            options: The module's own `Options`.
+            given: `fetch.input`, the one path that the source reads and DVC tracks.
             raw: The folder to fill; may not exist yet.
             store: Folder that outlives runs; what it holds already is not fetched again.
         """
@@ -46,18 +52,28 @@ def load(name: str) -> Source:
     return cast(Source, importlib.import_module(f"{__name__}.{name}"))
 
 
-def fetch_products(options: Fetch, raw: Path, store: Path) -> list[Product]:
+def read_options(fetch: Fetch, file: Path = params.PARAMS_FILE) -> Section:
+    """The source's own options, validated by its own model.
+
+    Raises:
+        ParamsError: There is no such source, or an option does not fit.
+    """
+    return params.parse(load(fetch.source).Options, fetch.options, "fetch.options", file)
+
+
+def fetch_products(fetch: Fetch, raw: Path, store: Path) -> list[Product]:
     """All products that the options ask for, delivered into `raw` by their source.
 
     Raises:
-        ParamsError: There is no such source.
+        ParamsError: There is no such source, or its options do not fit.
         ProductError: It delivered nothing.
     """
     raw.mkdir(parents=True, exist_ok=True)
-    products = load(options.source).deliver(options, raw, store)
+    options = read_options(fetch)
+    products = load(fetch.source).deliver(options, Path(fetch.input), raw, store)
     if not products:
         raise ProductError(
-            f"source '{options.source}' delivered no product from {options.input}; "
+            f"source '{fetch.source}' delivered no product from {fetch.input}; "
             "put products there or correct 'fetch' in params.yaml"
         )
     return products

@@ -2,10 +2,13 @@
 
 import zipfile
 from pathlib import Path, PurePosixPath
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from thalweg.errors import ParamsError, ProductError
 from thalweg.manifest.products import Product
-from thalweg.params.fetch import Fetch, LocalProducts
+from thalweg.params import Section
 from thalweg.sources import describe_files, link_tree
 
 _SIDECARS_OF_NAME = (".aux.xml", ".ovr", ".msk")
@@ -14,11 +17,42 @@ _TESTED_BYTES = 200_000_000
 """Zips up to this size have every member's CRC checked at fetch; larger ones when their bands are read."""
 
 
-def deliver(options: Fetch, raw: Path, store: Path) -> list[Product]:  # noqa: ARG001
-    """Links every product that `fetch.local.products` describes from `fetch.input` into `raw/products`.
+class LocalProducts(BaseModel):
+    """One kind of product under `input`."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    form: Literal["safe", "raster", "folder"]
+    """`safe`: Sentinel-2 SAFE folders or zips; `raster`: one GeoTIFF/JP2 per product that holds all bands;
+    `folder`: one folder per product with a file per band."""
+    pattern: str
+    """Glob below `input` of the SAFE folders or zips, of the rasters, or of the folders."""
+    bands: dict[str, int | str]
+    """Empty for `safe`; for `raster` band name → 1-based band number; for `folder` band name → file name."""
+    scale: float = Field(gt=0)
+    """Reflectance (or the channel's unit) per digital number; ignored for `safe`, whose XML says it."""
+    offset: float
+    """Added to the digital number before scaling; 0 where the offset is already applied; ignored for `safe`."""
+    nodata: float | None
+    """Digital number that means no measurement; null to trust the file's own tag; ignored for `safe`."""
+    date: str | None
+    """Sensing date of products that carry none, quoted, or null."""
+
+
+class Options(Section):
+    """The user's own files: `fetch.options` of the source `local`."""
+
+    section: ClassVar[str] = "fetch"
+
+    products: tuple[LocalProducts, ...] = Field(min_length=1)
+
+
+def deliver(options: Options, given: Path, raw: Path, store: Path) -> list[Product]:  # noqa: ARG001
+    """Links every product that `fetch.options.products` describes from `given` into `raw/products`.
 
     Args:
-        options: The section `fetch`.
+        options: What to look for.
+        given: `fetch.input`, the folder to look in.
         raw: Folder to fill.
         store: Not needed: the user's files are already on this machine.
 
@@ -27,21 +61,20 @@ def deliver(options: Fetch, raw: Path, store: Path) -> list[Product]:  # noqa: A
             is not whole.
         ParamsError: A pattern leaves the folder.
     """
-    folder = Path(options.input)
+    folder = given
     if not folder.is_dir() or not any(path for path in folder.iterdir() if path.name != ".gitignore"):
         raise ProductError(
             f"{folder}/ holds no products; put SAFE products or rasters there, describe them under "
-            "fetch.local.products in params.yaml, and track them with `dvc add data` (or set fetch.source to sample)"
+            "fetch.options.products in params.yaml, and track them with `dvc add data` (or set fetch.source to sample)"
         )
-    kinds = options.local.products if options.local else ()
     products: dict[str, Product] = {}
-    for kind in kinds:
+    for kind in options.products:
         for path in _found(kind, folder):
             name = _product_name(path, kind)
             if name in products:
                 raise ProductError(
                     f"two products are named {name}, the second is {path}; rename one or narrow the patterns in "
-                    "fetch.local.products"
+                    "fetch.options.products"
                 )
             products[name] = _link(path, name, kind, raw)
     return list(products.values())
@@ -51,7 +84,7 @@ def _found(kind: LocalProducts, folder: Path) -> list[Path]:
     pattern = PurePosixPath(kind.pattern)
     if pattern.is_absolute() or ".." in pattern.parts:
         raise ParamsError(
-            f"fetch.local.products: the pattern '{kind.pattern}' leaves fetch.input; give a pattern below it"
+            f"fetch.options.products: the pattern '{kind.pattern}' leaves fetch.input; give a pattern below it"
         )
     if not pattern.parts or any("**" in part and part != "**" for part in pattern.parts):
         raise ParamsError(
@@ -66,8 +99,8 @@ def _found(kind: LocalProducts, folder: Path) -> list[Path]:
     found = [path for path in matches if _is_product(path, kind)]
     if not found:
         raise ProductError(
-            f"the pattern '{kind.pattern}' finds no {_KINDS[kind.form]} below {folder}/; correct fetch.local.products "
-            "in params.yaml"
+            f"the pattern '{kind.pattern}' finds no {_KINDS[kind.form]} below {folder}/; "
+            "correct fetch.options.products in params.yaml"
         )
     for path in found:
         if kind.form == "safe" and path.is_file():

@@ -81,12 +81,6 @@ def test_an_unquoted_date_is_refused(recipe):
         params.load(Fetch, path=path)
 
 
-def test_a_source_needs_its_options(recipe):
-    path = recipe(lambda data: data["fetch"].update(source="local"))
-    with pytest.raises(ParamsError, match=r"source 'local' needs its options under 'fetch\.local'"):
-        params.load(Fetch, path=path)
-
-
 def test_zero_is_background_or_unlabelled(recipe):
     path = recipe(lambda data: data["masks"].update(zero="nodata"))
     with pytest.raises(ParamsError, match=r"'masks\.zero' is 'nodata'"):

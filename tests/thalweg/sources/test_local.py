@@ -7,30 +7,18 @@ import pytest
 from product_builder import make_raster
 
 from thalweg.errors import ParamsError, ProductError
-from thalweg.params.fetch import Fetch, Local, LocalProducts
+from thalweg.params.fetch import Fetch
 from thalweg.sources import fetch_products
 
 ONES = np.ones((1, 2, 2), np.uint16)
 
 
 def options(folder, *kinds) -> Fetch:
-    products = tuple(
-        LocalProducts(
-            **(
-                {
-                    "form": form,
-                    "pattern": pattern,
-                    "bands": {},
-                    "scale": 1e-4,
-                    "offset": 0.0,
-                    "nodata": None,
-                    "date": None,
-                }
-            )
-        )
+    products = [
+        {"form": form, "pattern": pattern, "bands": {}, "scale": 1e-4, "offset": 0.0, "nodata": None, "date": None}
         for form, pattern in kinds
-    )
-    return Fetch(source="local", input=str(folder), sample=None, local=Local(products=products))
+    ]
+    return Fetch(source="local", input=str(folder), options={"products": products})
 
 
 def fetch(tmp_path, *kinds):
@@ -87,7 +75,7 @@ def test_pattern_that_finds_nothing(tmp_path):
     make_raster(tmp_path / "data/a.tif", ONES)
     with pytest.raises(
         ProductError,
-        match=r"the pattern '\*\.SAFE' finds no SAFE folder or zip below .*data/; correct fetch\.local\.products",
+        match=r"the pattern '\*\.SAFE' finds no SAFE folder or zip below .*data/; correct fetch\.options\.products",
     ):
         fetch(tmp_path, ("safe", "*.SAFE"))
 

@@ -5,13 +5,13 @@ import rasterio
 
 from thalweg import sample, sources
 from thalweg.errors import ParamsError
-from thalweg.params.fetch import Fetch, Sample, SampleProduct
+from thalweg.params.fetch import Fetch
 
 
 def fetch_options(*dates, **changes):
-    products = tuple(SampleProduct(tile="T20KNA", date=date, baseline="05.11") for date in dates or ("2025-10-03",))
-    options = Sample(seed=2, size_60m_px=32, cloud_cover=0.0, products=products)
-    return Fetch(source="sample", input="src/thalweg/sample", sample=options.model_copy(update=changes), local=None)
+    products = [{"tile": "T20KNA", "date": date, "baseline": "05.11"} for date in dates or ("2025-10-03",)]
+    options = {"seed": 2, "size_60m_px": 16, "cloud_cover": 0.0, "products": products} | changes
+    return Fetch(source="sample", input="src/thalweg/sample", options=options)
 
 
 def inodes(folder):
@@ -29,7 +29,7 @@ def test_products_are_links_into_the_store(tmp_path):
         for path in (tmp_path / "raw" / product.path).rglob("*") if path.is_file()
     }  # fmt: skip
     with rasterio.open(tmp_path / "raw/masks/T20KNA.tif") as mask:
-        assert mask.shape == (32, 32)
+        assert mask.shape == (16, 16)
 
 
 def test_what_the_store_holds_is_not_made_again(tmp_path, monkeypatch):
@@ -70,7 +70,6 @@ def test_a_product_named_twice(tmp_path):
         sources.fetch_products(fetch_options("2025-10-03", "2025-10-03"), tmp_path / "raw", tmp_path / "store")
 
 
-def test_no_options(tmp_path):
-    options = fetch_options().model_copy(update={"sample": None})
-    with pytest.raises(ParamsError, match=r"no options under 'fetch\.sample'"):
-        sources.fetch_products(options, tmp_path / "raw", tmp_path / "store")
+def test_an_option_that_does_not_exist(tmp_path):
+    with pytest.raises(ParamsError, match=r"unknown key 'fetch\.options\.sead' \(did you mean 'seed'\?\)"):
+        sources.fetch_products(fetch_options(sead=1), tmp_path / "raw", tmp_path / "store")

@@ -9,18 +9,20 @@ import pytest
 
 from thalweg import sources
 from thalweg.errors import ParamsError, ProductError
-from thalweg.params.fetch import Fetch, Sample, SampleProduct
+from thalweg.params import Section
+from thalweg.params.fetch import Fetch
 
 OPTIONS = Fetch(
-    source="sample", input="src/thalweg/sample", local=None,
-    sample=Sample(seed=0, size_60m_px=32, cloud_cover=0.0,
-                  products=(SampleProduct(tile="T20KNA", date="2025-10-03", baseline="05.11"),)),
+    source="sample", input="src/thalweg/sample",
+    options={"seed": 0, "size_60m_px": 16, "cloud_cover": 0.0,
+             "products": [{"tile": "T20KNA", "date": "2025-10-03", "baseline": "05.11"}]},
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["sample", "local"])
 def test_each_file_is_a_source(name):
     assert callable(sources.load(name).deliver)
+    assert issubclass(sources.load(name).Options, Section)
 
 
 def test_an_unknown_source_names_those_there_are():
@@ -29,7 +31,8 @@ def test_an_unknown_source_names_those_there_are():
 
 
 def test_a_source_that_delivers_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "load", lambda _name: SimpleNamespace(deliver=lambda *_given: []))
+    real = sources.load("sample").Options
+    monkeypatch.setattr(sources, "load", lambda _name: SimpleNamespace(Options=real, deliver=lambda *_given: []))
     with pytest.raises(ProductError, match="source 'sample' delivered no product from src/thalweg/sample"):
         sources.fetch_products(OPTIONS, tmp_path / "raw", tmp_path / "store")
 
