@@ -13,7 +13,7 @@ KEYS = ("iou_palaeochannel", "ece", "nothing")
 
 
 def _read(root: Path, members=("fcn", "unet")):
-    return read_standings(root / "metrics", members, root / "metrics" / "ensemble", ["main"])
+    return read_standings(root / "metrics", members, root / "metrics" / "ensemble", ["main"], root / "ensembles")
 
 
 def test_the_best_member_is_chosen_on_validation(tmp_path: Path):
@@ -89,4 +89,4 @@ def test_the_leading_score_and_how_it_is_spoken():
 def test_a_broken_file_is_named(tmp_path: Path, content: str):
     (tmp_path / "unet.json").write_text(content)
     with pytest.raises(StageError, match=r"unet\.json does not hold scores per part .*; remove it and run `dvc repro`"):
-        read_standings(tmp_path, ["unet"], tmp_path, [])
+        read_standings(tmp_path, ["unet"], tmp_path, [], tmp_path)

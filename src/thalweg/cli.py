@@ -33,6 +33,9 @@ def use(recipe: Annotated[str, typer.Argument(help="Name of a file in recipes/, 
     backup = recipes.use_recipe(Path.cwd(), recipe)
     if backup:
         typer.echo(f"the old params.yaml was in no recipe and no commit; it is kept as {backup.name}")
+    removed = recipes.remove_leftovers(Path.cwd())
+    if removed:
+        typer.echo(f"taken away, DVC's cache and the stores keep them: {', '.join(removed)}")
     typer.echo(f"params.yaml is now recipe {recipe}; run `make train`")
 
 

@@ -119,7 +119,7 @@ def build_map(name: str, ensemble: Ensemble, classes: Classes, *, models: Path, 
         split: `build/split`.
         map_dir: Made here: probs.tif, classes.tif, uncertainty.tif, classes.qml.
         card_dir: Made here: card.json.
-        metrics_path: JSON with scores per part, and per member and part on the same pixels.
+        metrics_path: JSON with the map's scores per part; the members' on the same pixels are in the card.
         members: Those to use instead of all of the ensemble's, for a salvaged map.
         device: torch's name, or `auto`.
 
@@ -258,7 +258,7 @@ def _write_records(job: Job, cuts: dict[str, int | None], tallies: dict[str, dic
                    metrics_path: Path) -> None:  # fmt: skip
     thresholds = {name: None if cut is None else cut / PROB_SCALE for name, cut in cuts.items()}
     scores = {name: _scores(job, tallies[name], thresholds[name]) for name in cuts}
-    write_json(scores[_MAP] | {"members": {member: scores[member] for member in job.cards}}, metrics_path)
+    write_json(scores[_MAP], metrics_path)
     card = EnsembleCard(
         schema_version=SCHEMA,
         name=job.name,

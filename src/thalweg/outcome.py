@@ -37,7 +37,7 @@ def read_outcome(root: Path) -> Outcome:
     file = root / params.PARAMS_FILE
     ensembles, members = params.load_items(Ensemble, file), params.load_items(Member, file)
     maps = [root / "maps" / name / "classes.tif" for name in ensembles]
-    standings = read_standings(root / "metrics", members, root / "metrics" / "ensemble", ensembles)
+    standings = read_standings(root / "metrics", members, root / "metrics" / "ensemble", ensembles, root / "ensembles")
     said = headline(standings, params.load(Classes, path=file).names)
     return Outcome(tuple(path.resolve() for path in maps if path.is_file()), report, said)
 

@@ -38,6 +38,7 @@ class Files:
     split: Path
     member_metrics: Path
     ensemble_metrics: Path
+    cards: Path
     plots: Path
     maps: Path
 
@@ -47,7 +48,8 @@ class Files:
         build, made = root / "build", made or root
         return cls(
             raw=build / "raw", scenes=build / "scenes", split=build / "split", member_metrics=root / "metrics",
-            ensemble_metrics=made / "metrics" / "ensemble", plots=made / "plots", maps=made / "maps",
+            ensemble_metrics=made / "metrics" / "ensemble", cards=made / "ensembles", plots=made / "plots",
+            maps=made / "maps",
         )  # fmt: skip
 
 
@@ -78,7 +80,7 @@ def build_report(files: Files, plan: Plan, target: Path, failed: Sequence[str] =
         RasterError: A map that is there cannot be read.
     """
     _check_members(plan)
-    standings = read_standings(files.member_metrics, plan.members, files.ensemble_metrics, plan.ensembles)
+    standings = read_standings(files.member_metrics, plan.members, files.ensemble_metrics, plan.ensembles, files.cards)
     keys = score_keys(plan.classes)
     lead = leading_key(plan.classes.names)
     page = _template().render(

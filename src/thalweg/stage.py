@@ -1,5 +1,6 @@
 """The Typer boundary that all stage scripts share: errors as one line, outs by rename, params checked at the end."""
 
+import ctypes
 import os
 import shutil
 import signal
@@ -19,10 +20,17 @@ from thalweg.errors import DegradedDataWarning, StageError, ThalwegError
 
 STAGING = Path(".cache/staging")
 _LOCK = ".lock"
+_PR_SET_PDEATHSIG = 1
+"""Source: prctl(2)."""
 
 
 def run(main: Callable[..., None]) -> None:
-    """Runs a stage's `main` as a command: exits 1 with one line on our own errors, 143 on SIGTERM."""
+    """Runs a stage's `main` as a command: exits 1 with one line on our own errors, 143 on SIGTERM.
+
+    A stage ends with the dvc that started it: one that trained on alone would hand over outs that dvc.lock does not
+    know, and meet the next run at the same files.
+    """
+    _end_with_parent()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
     run_app(app)
@@ -101,6 +109,11 @@ def _hand_over(staged: Path, target: Path) -> None:
         beside = target.with_name(f".{target.name}.partial")
         shutil.move(staged, beside)
         beside.replace(target)
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _terminate(_signum: int, _frame: FrameType | None) -> None:

@@ -1,7 +1,7 @@
 """Who scored what: members and ensembles side by side, every number read from the metrics files as it stands there.
 
 `metrics/<member>.json` holds `val`, `test` and, where a threshold was chosen on validation, `test_at_threshold`;
-`metrics/ensemble/<name>.json` holds `val`, `test`, a threshold and `members`, their scores on the map's own grid.
+`metrics/ensemble/<name>.json` holds `val` and `test`; the members' scores on the same pixels are in the ensemble's card.
 """
 
 import json
@@ -55,16 +55,22 @@ class Standings:
 
 
 def read_standings(
-    member_metrics: Path, members: Iterable[str], ensemble_metrics: Path, ensembles: Iterable[str]
+    member_metrics: Path, members: Iterable[str], ensemble_metrics: Path, ensembles: Iterable[str], cards: Path
 ) -> Standings:
     """The standings of all members and ensembles that have a metrics file `<name>.json` in the folder of their kind.
+
+    Ensembles with a card in `cards` bring their members along, scored on the map's pixels.
 
     Raises:
         StageError: A file is no JSON or not of the expected shape.
     """
     wanted = [(name, ensemble_metrics / f"{name}.json", True) for name in ensembles]
     wanted += [(name, member_metrics / f"{name}.json", False) for name in members]
-    rows = tuple(_read(name, path, ensemble) for name, path, ensemble in wanted if path.is_file())
+    rows = tuple(
+        _read(name, path, cards / name / "card.json" if ensemble else None)
+        for name, path, ensemble in wanted
+        if path.is_file()
+    )
     return Standings(rows, tuple(name for name, path, _ in wanted if not path.is_file()))
 
 
@@ -126,12 +132,13 @@ def _said(row: Standing, key: str) -> str:
     return " / ".join(parts)
 
 
-def _read(name: str, path: Path, ensemble: bool) -> Standing:
+def _read(name: str, path: Path, card: Path | None) -> Standing:
     try:
         data = json.loads(path.read_text("utf-8"))
-        members = tuple(_standing(key, value, False) for key, value in data.get("members", {}).items())
-        return _standing(name, data, ensemble, members)
-    except (ValueError, AttributeError, TypeError) as error:
+        entries = json.loads(card.read_text("utf-8"))["members"] if card and card.is_file() else {}
+        members = tuple(_standing(key, entry["scores"], False) for key, entry in entries.items())
+        return _standing(name, data, card is not None, members)
+    except (ValueError, AttributeError, TypeError, KeyError) as error:
         raise StageError(f"{path} does not hold scores per part ({error}); remove it and run `dvc repro`") from error
 
 
