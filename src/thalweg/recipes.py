@@ -53,7 +53,11 @@ def remove_leftovers(root: Path) -> list[str]:
     if not lock.is_file():
         return []
     recipe = Recipe(root / params.PARAMS_FILE)
-    named: dict[str, Collection[str]] = {"preprocess": recipe.grids, "train": recipe.models, "ensemble": recipe.ensembles}
+    named: dict[str, Collection[str]] = {
+        "preprocess": recipe.grids,
+        "train": recipe.models,
+        "ensemble": recipe.ensembles,
+    }
     gone = []
     for stage, record in params.read_yaml(lock).get("stages", {}).items():
         kind, _, key = stage.partition("@")

@@ -1,7 +1,7 @@
 """Who scored what: members and ensembles side by side, every number read from the metrics files as it stands there.
 
 `metrics/<member>.json` holds `val`, `test` and, where a threshold was chosen on validation, `test_at_threshold`;
-`metrics/ensemble/<name>.json` holds `val` and `test`; the members' scores on the same pixels are in the ensemble's card.
+`metrics/ensemble/<name>.json` holds `val` and `test`; its card has its members' on the same pixels.
 """
 
 import json
