@@ -56,6 +56,7 @@ def test_use_says_what_it_did(project: Path):
     assert result.exit_code == 0
     assert "it is kept as params.yaml.bak" in result.stdout
     assert result.stdout.endswith("params.yaml is now recipe sample; run `make train`\n")
+    assert "fetch.input, src/thalweg/sample, does not exist yet; put the products there first" in result.stderr
 
 
 def test_check_names_every_fault_and_every_sound_recipe(project: Path, monkeypatch: pytest.MonkeyPatch):

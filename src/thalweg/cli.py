@@ -37,6 +37,10 @@ def use(recipe: Annotated[str, typer.Argument(help="Name of a file in recipes/, 
     if removed:
         typer.echo(f"taken away, DVC's cache and the stores keep them: {', '.join(removed)}")
     typer.echo(f"params.yaml is now recipe {recipe}; run `make train`")
+    given = params.load(Fetch).input
+    if not Path(given).exists():
+        said = f"warning: its fetch.input, {given}, does not exist yet; put the products there first"
+        typer.secho(said, fg="yellow", err=True)
 
 
 @app.command()
