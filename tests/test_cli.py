@@ -15,9 +15,9 @@ PROJECT = Path(__file__).parents[1]
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(params, "_loaded", {})
-    (tmp_path / "params.yaml").write_text((PROJECT / "params.yaml").read_text("utf-8"))
+    (tmp_path / "params.yaml").write_text((PROJECT / "recipes/sample.yaml").read_text("utf-8"))
     (tmp_path / "recipes").mkdir()
-    (tmp_path / "recipes" / "sample.yaml").write_text((PROJECT / "params.yaml").read_text("utf-8"))
+    (tmp_path / "recipes" / "sample.yaml").write_text((PROJECT / "recipes/sample.yaml").read_text("utf-8"))
     return tmp_path
 
 

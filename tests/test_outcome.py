@@ -13,7 +13,7 @@ PROJECT = Path(__file__).parents[1]
 
 @pytest.fixture
 def finished(tmp_path: Path) -> Path:
-    (tmp_path / "params.yaml").write_text((PROJECT / "params.yaml").read_text("utf-8"))
+    (tmp_path / "params.yaml").write_text((PROJECT / "recipes/sample.yaml").read_text("utf-8"))
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "index.html").write_text("page")
     make_map(tmp_path)

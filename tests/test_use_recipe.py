@@ -14,7 +14,7 @@ PROJECT = Path(__file__).parents[1]
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    text = (PROJECT / "params.yaml").read_text("utf-8")
+    text = (PROJECT / "recipes/sample.yaml").read_text("utf-8")
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "sample.yaml").write_text(text)
     (tmp_path / "recipes" / "other.yaml").write_text(text.replace("seed: 3", "seed: 5"))

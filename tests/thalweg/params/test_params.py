@@ -24,7 +24,7 @@ def recipe(tmp_path: Path):
     """Edits a copy of the project's params.yaml and returns its path."""
     yaml = YAML()
     yaml.preserve_quotes = True
-    data = yaml.load((ROOT / "params.yaml").read_text())
+    data = yaml.load((ROOT / "recipes/sample.yaml").read_text())
 
     def edit(change) -> Path:
         change(data)
