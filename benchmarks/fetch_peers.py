@@ -1,7 +1,7 @@
 """The same faults for Thalweg, eodag and CDSETool: how many does each survive?
 
-Run: `PYTHONPATH=src:tests:. python benchmarks/fetch_peers.py [--faults NAME …]`. The rivals are installed by pip, each in
-an environment of its own below /tmp, so the first run takes minutes.
+Run: `PYTHONPATH=src:tests:. python benchmarks/fetch_peers.py [--faults NAME …]`. The rivals are installed by pip, each
+in an environment of its own below /tmp, so the first run takes minutes.
 
 Each fetches one product as the whole zip from the stand-in (tests/standin), once per fault. Fair play: waits between
 attempts are cut to 50 ms and read timeouts to 3 s for all three; eodag gets discovery, keys and a token in the query as
@@ -112,8 +112,8 @@ class PeerStandin(Standin):
 
     def _discovery(self) -> dict[str, object]:
         base = f"{self.origin('identity')}/auth/realms/CDSE/protocol/openid-connect"
-        return {"token_endpoint": f"{base}/token", "jwks_uri": f"{base}/certs", "issuer": self.origin("identity"),
-                "authorization_endpoint": f"{base}/auth", "id_token_signing_alg_values_supported": ["RS256"]}  # fmt: skip
+        return {"token_endpoint": f"{base}/token", "jwks_uri": f"{base}/certs", "issuer": base,
+                "authorization_endpoint": base, "id_token_signing_alg_values_supported": ["RS256"]}  # fmt: skip
 
     def _public(self) -> dict[str, str]:
         numbers = self._key.public_key().public_numbers()

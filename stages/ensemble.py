@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
+import rich.progress
 import typer
 
 from thalweg import params, stage
@@ -32,6 +33,7 @@ def main(name: Annotated[str, typer.Argument(help="Key under `ensembles` in para
             map_dir=map_dir,
             card_dir=card_dir,
             metrics_path=metrics_path,
+            track=rich.progress.track,
         )
 
 

@@ -95,7 +95,10 @@ class Room:
         build_map("main", ensemble, classes, models=self.root / "models", scenes_root=self.root / "scenes",
                   split=self.root / "split", map_dir=self.root / "map", card_dir=self.root / "card",
                   metrics_path=self.root / "metrics.json", members=members, device="cpu")  # fmt: skip
-        return json.loads((self.root / "metrics.json").read_text())
+        """The map's metrics, and from its card those of its members."""
+        card = json.loads((self.root / "card" / "card.json").read_text())
+        members = {name: entry["scores"] for name, entry in card["members"].items()}
+        return json.loads((self.root / "metrics.json").read_text()) | {"members": members}
 
     def read(self, name: str) -> np.ndarray:
         with rasterio.open(self.root / "map" / name) as dataset:

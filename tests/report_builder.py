@@ -53,7 +53,9 @@ def make_metrics(root: Path, test: bool = True) -> None:
         data |= {"test": scores(tested), "test_at_threshold": scores(tested + 0.01)} if test else {}
         _write(root / "metrics" / f"{member}.json", data)
     members = {"unet": {"val": scores(0.601)}, "fcn": {"val": scores(0.581)}}
-    data = {"val": scores(0.644) | {"threshold": 0.41}, "members": members}
+    card = {"members": {name: {"scores": parts} for name, parts in members.items()}}
+    _write(root / "ensembles" / "main" / "card.json", card)
+    data = {"val": scores(0.644) | {"threshold": 0.41}}
     data |= {"test": scores(0.577) | {"threshold": 0.41}} if test else {}
     _write(root / "metrics" / "ensemble" / "main.json", data)
 

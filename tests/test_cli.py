@@ -15,9 +15,9 @@ PROJECT = Path(__file__).parents[1]
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(params, "_loaded", {})
-    (tmp_path / "params.yaml").write_text((PROJECT / "params.yaml").read_text("utf-8"))
+    (tmp_path / "params.yaml").write_text((PROJECT / "recipes/sample.yaml").read_text("utf-8"))
     (tmp_path / "recipes").mkdir()
-    (tmp_path / "recipes" / "sample.yaml").write_text((PROJECT / "params.yaml").read_text("utf-8"))
+    (tmp_path / "recipes" / "sample.yaml").write_text((PROJECT / "recipes/sample.yaml").read_text("utf-8"))
     return tmp_path
 
 
@@ -29,7 +29,7 @@ def test_where_prints_paths_and_the_headline_and_takes_the_mark_away(project: Pa
     make_run(project)
     (project / "report").mkdir()
     (project / "report" / "index.html").write_text("page")
-    outcome.mark_stale(project, ["unet"])
+    outcome.mark_stale(project, ["maps/main"], ["train@unet"])
     result = _run("where")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
@@ -56,6 +56,7 @@ def test_use_says_what_it_did(project: Path):
     assert result.exit_code == 0
     assert "it is kept as params.yaml.bak" in result.stdout
     assert result.stdout.endswith("params.yaml is now recipe sample; run `make train`\n")
+    assert "fetch.input, src/thalweg/sample, does not exist yet; put the products there first" in result.stderr
 
 
 def test_check_names_every_fault_and_every_sound_recipe(project: Path, monkeypatch: pytest.MonkeyPatch):
@@ -79,7 +80,10 @@ def _salvaged(monkeypatch: pytest.MonkeyPatch, root: Path, finished: tuple[str, 
             make_map(at / "salvage")
         failed = tuple(name for name in ("unet", "fcn", "farseg") if name not in finished)
         skipped = {} if finished else {"main": "none of its members finished"}
-        return salvage.SalvageResult(maps=maps, finished=finished, failed=failed, skipped=skipped, stale=("maps/main",))
+        return salvage.SalvageResult(
+            maps=maps, finished=finished, failed=failed, skipped=skipped, stale=("maps/main",),
+            unfinished=tuple(f"train@{name}" for name in failed),
+        )  # fmt: skip
 
     monkeypatch.setattr(salvage, "build", build)
     make_run(root)
@@ -96,12 +100,12 @@ def test_salvage_reports_the_finished_members_and_exits_1(project: Path, monkeyp
         f"salvaged map     {project}/salvage/maps/main/classes.tif of unet, fcn",
         f"salvaged report  {project}/salvage/report/index.html",
     ]
-    assert "failed: farseg" in result.stderr
-    assert "stale: " in result.stderr
+    assert "not finished: train@farseg" in result.stderr
+    assert "stale: maps/main is" in result.stderr
     page = (project / "salvage/report/index.html").read_text("utf-8")
     assert "farseg did not finish" in page
     assert (project / "salvage/plots/confusion/fcn.png").is_file()
-    assert "The last run failed at farseg" in (project / outcome.STALE).read_text()
+    assert "Not finished by the last: train@farseg." in (project / outcome.STALE).read_text()
 
 
 def test_salvage_of_nothing_says_so(project: Path, monkeypatch: pytest.MonkeyPatch):

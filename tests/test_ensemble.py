@@ -201,7 +201,7 @@ def test_large_maps_are_valid_cogs_with_overviews(tmp_path) -> None:
         assert (valid, errors, warned) == (True, [], [])
         with rasterio.open(tmp_path / "map" / f"{name}.tif") as dataset:
             assert dataset.overviews(1) == [2, 4]
-    assert json.loads((tmp_path / "m.json").read_text()) == {"members": {"one": {}}}
+    assert json.loads((tmp_path / "m.json").read_text()) == {}
 
 
 @pytest.mark.parametrize(

@@ -58,3 +58,11 @@ def test_lonlat_of_the_central_meridian():
     lon, lat = UTM.lonlat(np.array([0.0]), np.array([20 / 60]))
     assert lon[0] == pytest.approx(-63.0, abs=1e-9)
     assert -21.71 < lat[0] < -21.70
+
+
+def test_bounds_hold_all_corners_of_a_turned_raster():
+    turned = Affine.translation(600_000, 7_000_000) @ Affine.rotation(45) @ Affine.scale(10, -10)
+    west, south, east, north = Grid("EPSG:32720", turned, (100, 100)).bounds
+    half = 1000 / 2**0.5
+    assert (west, east) == pytest.approx((600_000, 600_000 + 2 * half))
+    assert (south, north) == pytest.approx((7_000_000 - half, 7_000_000 + half))

@@ -13,7 +13,7 @@ PROJECT = Path(__file__).parents[1]
 
 @pytest.fixture
 def finished(tmp_path: Path) -> Path:
-    (tmp_path / "params.yaml").write_text((PROJECT / "params.yaml").read_text("utf-8"))
+    (tmp_path / "params.yaml").write_text((PROJECT / "recipes/sample.yaml").read_text("utf-8"))
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "index.html").write_text("page")
     make_map(tmp_path)
@@ -35,15 +35,22 @@ def test_no_report_is_an_error_with_the_remedy(tmp_path: Path):
 
 
 def test_old_maps_are_marked_and_the_mark_taken_away(finished: Path):
-    assert outcome.mark_stale(finished, ["unet", "fcn"]) == [finished / "maps" / "main" / "classes.tif"]
-    assert (finished / outcome.STALE).read_text().startswith("The last run failed at unet, fcn;")
+    outcome.mark_stale(finished, ["maps/main"], ["train@unet", "report"])
+    said = (finished / outcome.STALE).read_text()
+    assert said.startswith("Of an earlier run: maps/main.\nNot finished by the last: train@unet, report.\n")
     outcome.clear_stale(finished)
     assert not (finished / outcome.STALE).exists()
     outcome.clear_stale(finished)
 
 
+def test_without_old_maps_there_is_no_mark_and_a_former_one_goes(finished: Path):
+    outcome.mark_stale(finished, ["maps/main"], ["train@unet"])
+    outcome.mark_stale(finished, [], ["report"])
+    assert not (finished / outcome.STALE).exists()
+
+
 def test_without_maps_there_is_nothing_to_mark(tmp_path: Path):
-    assert outcome.mark_stale(tmp_path, ["unet"]) == []
+    outcome.mark_stale(tmp_path, [], ["train@unet"])
     assert not (tmp_path / "maps").exists()
 
 

@@ -93,3 +93,17 @@ def test_a_cog_keeps_nodata_colours_and_tags(tmp_path: Path):
         assert dataset.overviews(1)
         assert dataset.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
         np.testing.assert_array_equal(dataset.read(1), labels)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_raster_without_geotransform_has_no_place(tmp_path: Path):
+    raster.write(tmp_path / "a.tif", np.ones((4, 4), np.uint8), Grid("EPSG:32720", Affine.identity(), (4, 4)))
+    with pytest.raises(RasterError, match=r"a\.tif has a CRS but no geotransform, .*put its world file beside it"):
+        raster.read_grid(tmp_path / "a.tif")
+
+
+def test_a_crs_of_no_place_on_the_earth(tmp_path: Path):
+    local = Grid('LOCAL_CS["Arbitrary",UNIT["metre",1]]', GRID.transform, (4, 4))
+    raster.write(tmp_path / "a.tif", np.ones((4, 4), np.uint8), local)
+    with pytest.raises(RasterError, match=r"a\.tif has a CRS that is tied to no place on the earth .*Arbitrary"):
+        raster.read_grid(tmp_path / "a.tif")

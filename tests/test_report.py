@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from report_builder import CLASSES, make_heldout, make_history, make_map, make_metrics, make_run
 
-from thalweg.errors import RasterError, StageError
+from thalweg.errors import ParamsError, RasterError, StageError
 from thalweg.params.classes import Classes
 from thalweg.params.ensembles import Ensemble
 from thalweg.params.fetch import Fetch
@@ -135,6 +135,14 @@ def test_a_run_without_a_test_part_says_so(run: Path):
 def test_a_plan_without_maps_says_so(run: Path):
     plan = Plan(PLAN.fetch, PLAN.classes, PLAN.split, PLAN.members, {})
     assert "params.yaml asks for no map" in _build(run, plan)
+
+
+def test_a_map_of_a_member_that_params_no_longer_have_is_an_error(run: Path):
+    plan = Plan(PLAN.fetch, PLAN.classes, PLAN.split, {"unet": MEMBER}, PLAN.ensembles)
+    with pytest.raises(
+        ParamsError, match=r"ensembles\.main names fcn, which 'models' .* so its map is of an old model"
+    ):
+        _build(run, plan)
 
 
 def test_a_salvaged_page_names_what_failed(run: Path):

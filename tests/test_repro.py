@@ -11,7 +11,6 @@ import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
-pytestmark = pytest.mark.slow
 AGGREGATORS = {"plot", "ensemble@main", "report"}
 
 
@@ -62,7 +61,7 @@ class Project:
 
 def smallest() -> dict:
     """params.yaml of the sample, one grid, 32-px chips, one epoch of two chips, two members."""
-    data = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
+    data = YAML(typ="safe").load((ROOT / "recipes/sample.yaml").read_text())
     data["fetch"]["options"] |= {
         "size_60m_px": 64,
         "cloud_cover": 0.0,
@@ -172,3 +171,18 @@ def test_a_member_that_fails_costs_its_siblings_nothing(project):
 
 def test_a_clone_that_has_run_can_be_pulled_without_a_remote(project):
     project.call("dvc", "pull")
+
+
+def test_own_products_under_data_are_tracked_and_used(project):
+    safe = next((project.home / "build/raw").glob("*.SAFE"))
+    shutil.copytree(safe, project.home / "data" / safe.name)
+    shutil.copy2(next((project.home / "build/raw/masks").glob("*.tif")), project.home / "masks/mine.tif")
+    project.call("dvc", "add", "data")
+    assert "path: data" in (project.home / "data.dvc").read_text()
+    product = {"form": "safe", "pattern": "*.SAFE", "bands": {}, "scale": 1, "offset": 0, "nodata": None, "date": None}
+    project.params["fetch"] = {"source": "local", "input": "data", "options": {"products": [product]}}
+    project.params["masks"] |= {"input": "masks", "patterns": ["*.tif"]}
+    project.save()
+    assert "Running stage 'fetch'" in project.call("dvc", "repro", "preprocess@s2_60m")
+    assert "Running stage" not in project.call("dvc", "repro", "preprocess@s2_60m")
+    assert "data.dvc" not in project.status()

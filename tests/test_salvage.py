@@ -24,6 +24,10 @@ ensembles:
 """
 DVC_YAML = """
 stages:
+  fetch:
+    cmd: test ! -e broken && mkdir raw
+    deps: [input]
+    outs: [raw]
   train:
     foreach: ${models}
     do:
@@ -52,6 +56,7 @@ def project(tmp_path):
         (tmp_path / folder).mkdir()
     (tmp_path / "params.yaml").write_text(PARAMS.format(works="true"))
     (tmp_path / "dvc.yaml").write_text(DVC_YAML)
+    (tmp_path / "input").write_text("as delivered")
     assert dvc(tmp_path, "init", "--no-scm") == 0
     return tmp_path
 
@@ -67,6 +72,7 @@ def test_finished_members_are_mapped_and_old_maps_are_told(project) -> None:
     assert result.failed == ("two",)
     assert result.maps == {"main": ("one",)}
     assert result.stale == ("maps/main", "maps/lost", "maps/wrong")
+    assert result.unfinished == ("ensemble@lost", "ensemble@main", "ensemble@wrong", "train@two")
     assert result.skipped["lost"] == "none of its members finished"
     assert "maps scenes T99, which match none of a, b" in result.skipped["wrong"]
     made = {
@@ -75,6 +81,30 @@ def test_finished_members_are_mapped_and_old_maps_are_told(project) -> None:
     assert made == {"maps/main/probs.tif", "maps/main/classes.tif", "maps/main/uncertainty.tif", "maps/main/classes.qml",
                     "maps/main/classes.tif.aux.xml", "ensembles/main/card.json", "metrics/ensemble/main.json"}  # fmt: skip
     assert (project / "maps" / "main" / "probs.tif").read_text() == "old\n", "no stage's out is touched"
+
+
+def test_where_an_early_stage_fails_all_members_and_maps_are_of_an_earlier_run(project) -> None:
+    assert dvc(project, "repro") == 0
+    (project / "input").write_text("delivered again")
+    (project / "broken").touch()
+    assert dvc(project, "repro", "--keep-going") != 0
+    result = salvage.build(project)
+    assert result.finished == ()
+    assert result.stale == ("maps/main", "maps/lost", "maps/wrong")
+    assert "fetch" in result.unfinished
+
+
+def test_a_map_that_finished_beside_one_that_failed_is_not_stale(project) -> None:
+    (project / "dvc.yaml").write_text(DVC_YAML.replace("cmd: mkdir", "cmd: test ${key} != wrong && mkdir"))
+    assert dvc(project, "repro", "--keep-going") != 0
+    for name in ("main", "lost"):
+        (project / "ensembles" / name).mkdir(parents=True)
+        (project / "metrics" / "ensemble").mkdir(parents=True, exist_ok=True)
+        (project / "metrics" / "ensemble" / f"{name}.json").write_text("{}")
+    result = salvage.build(project)
+    assert result.finished == ("one", "two")
+    assert result.stale == ()
+    assert result.unfinished == ("ensemble@wrong",)
 
 
 def test_a_folder_that_dvc_does_not_know_is_an_error(tmp_path) -> None:

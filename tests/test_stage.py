@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,48 @@ def run(kind: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", SCRIPT, kind], capture_output=True, text=True, check=False, env=os.environ
     )
+
+
+KILLED = """
+import os, signal
+from thalweg import stage
+with stage.outs("out") as [out]:
+    out.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_stage_left_goes_and_what_a_running_one_makes_stays():
+    killed = subprocess.run([sys.executable, "-c", KILLED], check=False, env=os.environ)
+    assert killed.returncode == -9
+    [left] = stage.STAGING.iterdir()
+    waiting = KILLED.replace("os.kill(os.getpid(), signal.SIGKILL)", "print('ready', flush=True); input()")
+    with subprocess.Popen([sys.executable, "-c", waiting], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"ready\n"
+        with stage.outs("other") as [other]:
+            other.write_text("whole")
+        assert not left.exists()
+        assert (stage.STAGING / str(running.pid) / "0" / "out").read_text() == "half"
+        running.communicate(b"\n")
+    assert Path("out").read_text() == "half"
+    assert list(stage.STAGING.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
+def test_a_stage_ends_with_the_process_that_started_it():
+    sleeper = (
+        "import time; from thalweg import stage\ndef main(): print('up', flush=True); time.sleep(60)\nstage.run(main)"
+    )
+    parent = f"import os, subprocess, sys; child = subprocess.Popen([sys.executable, '-c', {sleeper!r}], stdout=subprocess.PIPE); child.stdout.readline(); print(child.pid, flush=True); os.kill(os.getpid(), 9)"
+    done = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True, check=False)
+    child = int(done.stdout)
+    for _ in range(100):
+        if not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text().split()[2]:
+            return
+        time.sleep(0.05)
+    os.kill(child, 9)
+    raise AssertionError(f"the stage {child} outlived its parent")
 
 
 def test_our_errors_are_one_line():

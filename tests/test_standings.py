@@ -7,13 +7,13 @@ import pytest
 from report_builder import CLASSES, make_metrics
 
 from thalweg.errors import StageError
-from thalweg.standings import headline, leading_key, read_standings, say_key, table
+from thalweg.standings import Standing, Standings, headline, leading_key, read_standings, say_key, table
 
 KEYS = ("iou_palaeochannel", "ece", "nothing")
 
 
 def _read(root: Path, members=("fcn", "unet")):
-    return read_standings(root / "metrics", members, root / "metrics" / "ensemble", ["main"])
+    return read_standings(root / "metrics", members, root / "metrics" / "ensemble", ["main"], root / "ensembles")
 
 
 def test_the_best_member_is_chosen_on_validation(tmp_path: Path):
@@ -21,6 +21,16 @@ def test_the_best_member_is_chosen_on_validation(tmp_path: Path):
     best = _read(tmp_path).best("iou_palaeochannel", ensemble=False)
     assert best is not None
     assert best.name == "unet"  # fcn has the better test score
+
+
+def test_a_class_that_validation_lacks_is_judged_on_test():
+    rows = [
+        Standing(name, False, {"val": {"miou": 0.5}, "test": {"miou": 0.5, "iou_palaeochannel": iou}}, None)
+        for name, iou in (("unet", 0.3), ("fcn", 0.4))
+    ]
+    best = Standings(tuple(rows), ()).best("iou_palaeochannel", ensemble=False)
+    assert best is not None
+    assert best.name == "fcn"
 
 
 def test_the_headline_reads_the_files(tmp_path: Path):
@@ -79,4 +89,4 @@ def test_the_leading_score_and_how_it_is_spoken():
 def test_a_broken_file_is_named(tmp_path: Path, content: str):
     (tmp_path / "unet.json").write_text(content)
     with pytest.raises(StageError, match=r"unet\.json does not hold scores per part .*; remove it and run `dvc repro`"):
-        read_standings(tmp_path, ["unet"], tmp_path, [])
+        read_standings(tmp_path, ["unet"], tmp_path, [], tmp_path)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from thalweg.errors import ParamsError
-from thalweg.recipes import build_members, recipe_paths, use_recipe
+from thalweg.recipes import build_members, recipe_paths, remove_leftovers, use_recipe
 
 PROJECT = Path(__file__).parents[1]
 
@@ -14,7 +14,7 @@ PROJECT = Path(__file__).parents[1]
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    text = (PROJECT / "params.yaml").read_text("utf-8")
+    text = (PROJECT / "recipes/sample.yaml").read_text("utf-8")
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "sample.yaml").write_text(text)
     (tmp_path / "recipes" / "other.yaml").write_text(text.replace("seed: 3", "seed: 5"))
@@ -84,3 +84,19 @@ def test_a_chip_that_does_not_come_out_as_it_went_in_is_found(project: Path, mon
     (project / "params.yaml").write_text(text)
     with pytest.raises(ParamsError, match=r"models\.\w+ turns a chip of \d+ px into \(1, 2, \d+, \d+\); change it"):
         build_members(project / "params.yaml")
+
+
+def test_outs_that_the_recipe_does_not_name_are_taken_away(project):
+    use_recipe(project, "sample")
+    (project / "dvc.lock").write_text(
+        "schema: '2.0'\nstages:\n"
+        "  train@unet:\n    outs:\n    - path: models/unet\n"
+        "  train@old:\n    outs:\n    - path: models/old\n    - path: build/history/old.csv\n"
+    )
+    for name in ("unet", "old", "unknown"):
+        (project / "models" / name).mkdir(parents=True)
+    (project / "build/history").mkdir(parents=True)
+    (project / "build/history/old.csv").write_text("epoch\n")
+    assert remove_leftovers(project) == ["models/old", "build/history/old.csv"]
+    assert sorted(path.name for path in (project / "models").iterdir()) == ["unet", "unknown"]
+    assert not (project / "build/history/old.csv").exists()

@@ -1,6 +1,5 @@
 """The `thalweg` command: what is not a stage. Errors are one line and exit 1, as in the stages."""
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -37,7 +36,14 @@ def use(recipe: Annotated[str, typer.Argument(help="Name of a file in recipes/, 
     backup = recipes.use_recipe(Path.cwd(), recipe)
     if backup:
         typer.echo(f"the old params.yaml was in no recipe and no commit; it is kept as {backup.name}")
+    removed = recipes.remove_leftovers(Path.cwd())
+    if removed:
+        typer.echo(f"taken away, DVC's cache and the stores keep them: {', '.join(removed)}")
     typer.echo(f"params.yaml is now recipe {recipe}; run `make train`")
+    given = params.load(Fetch).input
+    if not Path(given).exists():
+        said = f"warning: its fetch.input, {given}, does not exist yet; put the products there first"
+        typer.secho(said, fg="yellow", err=True)
 
 
 @app.command()
@@ -102,17 +108,15 @@ def salvage() -> None:
 
     root = Path.cwd()
     saved = build(root)
-    stale = outcome.mark_stale(root, saved.failed)
+    outcome.mark_stale(root, saved.stale, saved.unfinished)
     for name, reason in saved.skipped.items():
         typer.secho(f"no map {name}: {reason}", fg="yellow", err=True)
-    for path in stale:
-        typer.secho(f"stale: {path} is the map of an earlier run (see {outcome.STALE})", fg="yellow", err=True)
-    if saved.failed:
-        typer.secho(f"failed: {', '.join(saved.failed)}", fg="red", err=True)
+    for folder in saved.stale:
+        typer.secho(f"stale: {folder} is the map of an earlier run (see {outcome.STALE})", fg="yellow", err=True)
+    typer.secho(f"not finished: {', '.join(saved.unfinished) or 'nothing'}", fg="red", err=True)
     if not saved.finished:
         typer.secho("nothing to salvage: no member has finished; read the first error above", fg="red", err=True)
         raise typer.Exit(1)
-    shutil.rmtree(root / FOLDER / "plots", ignore_errors=True)
     classes, members = params.load(Classes), params.load_items(Member)
     build_plots(root / "build/history", root / "build/heldout", saved.finished, classes, root / FOLDER / "plots")
     ensembles = params.load_items(Ensemble)

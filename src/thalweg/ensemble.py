@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import rasterio
@@ -33,6 +34,15 @@ from thalweg.mosaic import iter_mosaic, map_grid
 from thalweg.params.classes import Classes
 from thalweg.params.ensembles import Ensemble
 from thalweg.scoring import HELDOUT, HeldoutWindow, ReadHeld, Tally, choose_cuts, heldout_scenes, iter_heldout, tally
+
+
+class Track(Protocol):
+    """Shows progress while it hands its items on, as `rich.progress.track` does."""
+
+    def __call__(self, names: Sequence[str], /, description: str) -> Iterable[str]:
+        """The names, one by one."""
+        ...
+
 
 _GDAL_CACHE_BYTES = 64 << 20
 _MAP = "."
@@ -107,7 +117,7 @@ class Job:
 
 def build_map(name: str, ensemble: Ensemble, classes: Classes, *, models: Path, scenes_root: Path, split: Path,
               map_dir: Path, card_dir: Path, metrics_path: Path, members: Sequence[str] | None = None,
-              device: str = "auto") -> None:  # fmt: skip
+              device: str = "auto", track: Track | None = None) -> None:  # fmt: skip
     """Makes one map, its scores on held-out ground, and its card.
 
     Args:
@@ -119,9 +129,10 @@ def build_map(name: str, ensemble: Ensemble, classes: Classes, *, models: Path, 
         split: `build/split`.
         map_dir: Made here: probs.tif, classes.tif, uncertainty.tif, classes.qml.
         card_dir: Made here: card.json.
-        metrics_path: JSON with scores per part, and per member and part on the same pixels.
+        metrics_path: JSON with the map's scores per part; the members' on the same pixels are in the card.
         members: Those to use instead of all of the ensemble's, for a salvaged map.
         device: torch's name, or `auto`.
+        track: Wraps the scenes of a member to show progress, called as `track(scenes, description=…)`.
 
     Raises:
         EnsembleError: A member is missing or does not fit the classes or its grid's scenes; no scene matches; or a
@@ -134,7 +145,7 @@ def build_map(name: str, ensemble: Ensemble, classes: Classes, *, models: Path, 
     ):
         job = _prepare(name, ensemble, classes, models, scenes_root, split, members, Path(scratch))
         for member in job.cards:
-            _predict_member(job, member, device)
+            _predict_member(job, member, device, track or _untracked)
         reduce = reducers.load(ensemble.reducer)
         for scene in job.scenes.values():
             combine_scene(scene, job.member_rasters(scene.name), reduce, classes.names, job.scene_raster(scene.name))
@@ -202,10 +213,14 @@ def _check_scenes(member: str, card: ModelCard, wanted: Iterable[str], scenes_ro
             )
 
 
-def _predict_member(job: Job, member: str, device: str) -> None:
+def _untracked(names: Sequence[str], /, description: str) -> Iterable[str]:  # noqa: ARG001 - the shape of `Track`
+    return names
+
+
+def _predict_member(job: Job, member: str, device: str, track: Track) -> None:
     scenes = read_scenes(job.scenes_root / job.cards[member].grid)
     predictor = Predictor.load(job.models / member, device, job.ensemble.tta)
-    for name in sorted(set(job.scenes) & set(scenes)):
+    for name in track(sorted(set(job.scenes) & set(scenes)), description=f"{member} predicts"):
         target = job.member_raster(member, name)
         predict_scene(predictor, scenes[name], job.ensemble.overlap, job.classes.names, target)
 
@@ -258,7 +273,7 @@ def _write_records(job: Job, cuts: dict[str, int | None], tallies: dict[str, dic
                    metrics_path: Path) -> None:  # fmt: skip
     thresholds = {name: None if cut is None else cut / PROB_SCALE for name, cut in cuts.items()}
     scores = {name: _scores(job, tallies[name], thresholds[name]) for name in cuts}
-    write_json(scores[_MAP] | {"members": {member: scores[member] for member in job.cards}}, metrics_path)
+    write_json(scores[_MAP], metrics_path)
     card = EnsembleCard(
         schema_version=SCHEMA,
         name=job.name,

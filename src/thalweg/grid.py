@@ -60,11 +60,11 @@ class Grid:
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
-        """West, south, east, north in CRS units (for a north-up transform)."""
+        """West, south, east, north in CRS units of the box around all four corners, however the raster is turned."""
         height, width = self.shape_yx
-        left, top = self.transform @ (0, 0)
-        right, bottom = self.transform @ (width, height)
-        return min(left, right), min(top, bottom), max(left, right), max(top, bottom)
+        corners = [self.transform @ corner for corner in ((0, 0), (width, 0), (0, height), (width, height))]
+        xs, ys = [x for x, _ in corners], [y for _, y in corners]
+        return min(xs), min(ys), max(xs), max(ys)
 
     @property
     def full(self) -> Window:

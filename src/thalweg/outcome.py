@@ -37,18 +37,26 @@ def read_outcome(root: Path) -> Outcome:
     file = root / params.PARAMS_FILE
     ensembles, members = params.load_items(Ensemble, file), params.load_items(Member, file)
     maps = [root / "maps" / name / "classes.tif" for name in ensembles]
-    standings = read_standings(root / "metrics", members, root / "metrics" / "ensemble", ensembles)
+    standings = read_standings(root / "metrics", members, root / "metrics" / "ensemble", ensembles, root / "ensembles")
     said = headline(standings, params.load(Classes, path=file).names)
     return Outcome(tuple(path.resolve() for path in maps if path.is_file()), report, said)
 
 
-def mark_stale(root: Path, failed: Sequence[str]) -> list[Path]:
-    """Says beside the maps of an earlier run that they are not of this one; the maps that lie there."""
-    maps = sorted((root / "maps").glob("*/classes.tif"))
-    if maps:
-        text = f"The last run failed at {', '.join(failed) or 'a stage before the members'}; maps here are older."
-        (root / STALE).write_text(f"{text}\nWhat could be finished lies in salvage/.\n", "utf-8")
-    return maps
+def mark_stale(root: Path, stale: Sequence[str], unfinished: Sequence[str]) -> None:
+    """Says beside the maps which of them are of an earlier run, and takes an old mark away where none is.
+
+    Args:
+        root: The project's folder.
+        stale: Folders `maps/<name>`.
+        unfinished: Stages that the last run did not finish.
+    """
+    clear_stale(root)
+    if stale:
+        (root / STALE).write_text(
+            f"Of an earlier run: {', '.join(stale)}.\nNot finished by the last: {', '.join(unfinished)}.\n"
+            "What could be finished lies in salvage/. The next `make train` that finishes removes this note.\n",
+            "utf-8",
+        )
 
 
 def clear_stale(root: Path) -> None:

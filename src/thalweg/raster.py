@@ -129,6 +129,17 @@ def read_window(path: Path | str, window: Window, bands: tuple[int, ...] = (1,))
     return pixels
 
 
+def read_measured(path: Path | str, window: Window, band: int) -> np.ndarray:
+    """(height, width) bool: where a file's own mask or alpha band says that there is something.
+
+    Raises:
+        RasterError: The window cannot be read.
+    """
+    with opened(path) as dataset:
+        there: np.ndarray = dataset.read_masks(band, window=to_rio(window)) > 0
+    return there
+
+
 def block_rows(path: Path | str) -> int:
     """Rows that are decoded together: reading stripes of a multiple of them decodes every block once.
 
@@ -271,6 +282,16 @@ def _known_grid(dataset: DatasetReader, path: Path) -> Grid:
         raise RasterError(
             f"{path} has no CRS, so its place on the ground is unknown; "
             f"set one with `gdal_edit.py -a_srs EPSG:… {path}`"
+        )
+    if not (dataset.crs.is_projected or dataset.crs.is_geographic):
+        raise RasterError(
+            f"{path} has a CRS that is tied to no place on the earth ({_one_line(dataset.crs.to_wkt())[:60]}…); "
+            f"set the right one with `gdal_edit.py -a_srs EPSG:… {path}`"
+        )
+    if grid.transform.is_identity:
+        raise RasterError(
+            f"{path} has a CRS but no geotransform, so its place on the ground is unknown; put its world file beside "
+            f"it, or set its corners with `gdal_edit.py -a_ullr … {path}`"
         )
     return grid
 

@@ -1,6 +1,8 @@
 """Which recipes there are, whether one holds together, and making one the project's params.yaml."""
 
+import shutil
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 
 from thalweg import params, sources
@@ -36,6 +38,34 @@ def use_recipe(root: Path, name: str) -> Path | None:
         _replace(backup, current.read_bytes())
     _replace(current, chosen)
     return backup
+
+
+def remove_leftovers(root: Path) -> list[str]:
+    """Takes away outs of members, grids and maps that params.yaml no longer names.
+
+    They lie in folders that later stages depend on, so a leftover would make a pipeline that is restored look changed.
+    Only outs that dvc.lock records are removed: DVC's cache and the stores keep those.
+
+    Returns:
+        The removed paths below `root`.
+    """
+    lock = root / "dvc.lock"
+    if not lock.is_file():
+        return []
+    recipe = Recipe(root / params.PARAMS_FILE)
+    named: dict[str, Collection[str]] = {
+        "preprocess": recipe.grids,
+        "train": recipe.models,
+        "ensemble": recipe.ensembles,
+    }
+    gone = []
+    for stage, record in params.read_yaml(lock).get("stages", {}).items():
+        kind, _, key = stage.partition("@")
+        if kind in named and key not in named[kind]:
+            gone += [out["path"] for out in record.get("outs", []) if (root / out["path"]).exists()]
+    for path in gone:
+        shutil.rmtree(root / path) if (root / path).is_dir() else (root / path).unlink()
+    return gone
 
 
 def build_members(path: Path) -> Recipe:

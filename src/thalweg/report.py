@@ -14,6 +14,7 @@ import thalweg
 from thalweg import pictures
 from thalweg.atlas import read_map
 from thalweg.blockmap import read_blocks
+from thalweg.errors import ParamsError
 from thalweg.manifest.chips import Stats, read_stats
 from thalweg.manifest.products import INDEX, Product, read_products
 from thalweg.manifest.scene import SceneRecord, read_scenes
@@ -37,6 +38,7 @@ class Files:
     split: Path
     member_metrics: Path
     ensemble_metrics: Path
+    cards: Path
     plots: Path
     maps: Path
 
@@ -46,7 +48,8 @@ class Files:
         build, made = root / "build", made or root
         return cls(
             raw=build / "raw", scenes=build / "scenes", split=build / "split", member_metrics=root / "metrics",
-            ensemble_metrics=made / "metrics" / "ensemble", plots=made / "plots", maps=made / "maps",
+            ensemble_metrics=made / "metrics" / "ensemble", cards=made / "ensembles", plots=made / "plots",
+            maps=made / "maps",
         )  # fmt: skip
 
 
@@ -71,11 +74,13 @@ def build_report(files: Files, plan: Plan, target: Path, failed: Sequence[str] =
         failed: Members that did not finish, for a salvaged report.
 
     Raises:
+        ParamsError: A map is made of a member that params.yaml no longer has: DVC leaves its old model lying.
         SceneError: A record that is there does not fit its schema.
         StageError: A metrics file or blocks.geojson that is there cannot be understood.
         RasterError: A map that is there cannot be read.
     """
-    standings = read_standings(files.member_metrics, plan.members, files.ensemble_metrics, plan.ensembles)
+    _check_members(plan)
+    standings = read_standings(files.member_metrics, plan.members, files.ensemble_metrics, plan.ensembles, files.cards)
     keys = score_keys(plan.classes)
     lead = leading_key(plan.classes.names)
     page = _template().render(
@@ -105,6 +110,16 @@ def score_keys(classes: Classes) -> tuple[str, ...]:
     f1 = f"f1_{classes.names[1]}" if classes.count == 2 else "macro_f1"
     ious = [key for key in ("miou", *(f"iou_{name}" for name in classes.names)) if key != lead]
     return (lead, *ious, f1, "accuracy", "ece")
+
+
+def _check_members(plan: Plan) -> None:
+    for name, ensemble in plan.ensembles.items():
+        gone = [member for member in ensemble.members if member not in plan.members]
+        if gone:
+            raise ParamsError(
+                f"ensembles.{name} names {', '.join(gone)}, which 'models' in params.yaml does not have, so its map is "
+                f"of an old model; take it out of ensembles.{name}.members, or bring the member back"
+            )
 
 
 def _per_member(folder: Path, members: Iterable[str], what: str) -> dict[str, Picture]:

@@ -1,7 +1,8 @@
 """After a failed run: the maps that the finished members can still make, into `salvage/`, which is no stage's out.
 
 `dvc repro --keep-going` skips everything below a failed member and leaves old maps lying. What DVC lists as changed
-afterwards did not finish; what it does not list is up to date.
+afterwards did not finish, nor did what lies below it, though DVC lists only what its own files show: where `fetch`
+fails, the scenes of an earlier run lie unchanged. The rest is up to date.
 """
 
 import json
@@ -20,6 +21,8 @@ from thalweg.params.classes import Classes
 from thalweg.params.ensembles import Ensemble
 
 FOLDER = "salvage"
+_BEFORE = ("fetch", "preprocess", "split")
+"""Stages that all members and maps stand on."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class SalvageResult:
     """Ensemble → why it has no map in salvage/."""
     stale: tuple[str, ...] = ()
     """Folders `maps/<name>` that hold the map of an earlier run."""
+    unfinished: tuple[str, ...] = ()
+    """Stages that did not finish."""
 
 
 def build(root: Path) -> SalvageResult:
@@ -52,17 +57,20 @@ def build(root: Path) -> SalvageResult:
     classes = params.load(Classes, path=file)
     recipe = params.read_yaml(file)
     changed = read_changed_stages(root)
-    trained = {member: _is_trained(root, member, changed) for member in params.pick(recipe, "models", None, file)}
+    shutil.rmtree(root / FOLDER, ignore_errors=True)  # what an earlier failure left tells nothing of this one
+    members = params.pick(recipe, "models", None, file)
     ensembles = {name: params.load(Ensemble, name, file) for name in params.pick(recipe, "ensembles", None, file)}
+    if any(name.partition("@")[0] in _BEFORE for name in changed):
+        changed |= {f"train@{member}" for member in members} | {f"ensemble@{name}" for name in ensembles}
+    trained = {member: _is_trained(root, member, changed) for member in members}
     result = SalvageResult(
         finished=tuple(member for member, done in trained.items() if done),
         failed=tuple(member for member, done in trained.items() if not done),
         stale=tuple(
             f"maps/{name}" for name in ensembles if f"ensemble@{name}" in changed and (root / "maps" / name).exists()
         ),
+        unfinished=tuple(sorted(changed)),
     )
-    for part in ("maps", "ensembles", "metrics"):
-        shutil.rmtree(root / FOLDER / part, ignore_errors=True)
     for name, ensemble in ensembles.items():
         _build_one(root, name, ensemble, classes, f"ensemble@{name}" not in changed, result)
     return result

@@ -1,5 +1,6 @@
 """The Typer boundary that all stage scripts share: errors as one line, outs by rename, params checked at the end."""
 
+import ctypes
 import os
 import shutil
 import signal
@@ -12,15 +13,24 @@ from types import FrameType
 from typing import Any
 
 import typer
+from filelock import FileLock, Timeout
 
 from thalweg import params
 from thalweg.errors import DegradedDataWarning, StageError, ThalwegError
 
 STAGING = Path(".cache/staging")
+_LOCK = ".lock"
+_PR_SET_PDEATHSIG = 1
+"""Source: prctl(2)."""
 
 
 def run(main: Callable[..., None]) -> None:
-    """Runs a stage's `main` as a command: exits 1 with one line on our own errors, 143 on SIGTERM."""
+    """Runs a stage's `main` as a command: exits 1 with one line on our own errors, 143 on SIGTERM.
+
+    A stage ends with the dvc that started it: one that trained on alone would hand over outs that dvc.lock does not
+    know, and meet the next run at the same files.
+    """
+    _end_with_parent()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
     run_app(app)
@@ -48,12 +58,10 @@ def outs(*targets: str | Path) -> Iterator[list[Path]]:
         StageError: The block did not make one of its outs.
         ParamsChangedError: params.yaml changed meanwhile; nothing is handed over.
     """
-    room = STAGING / f"{os.getpid()}"
-    shutil.rmtree(room, ignore_errors=True)
-    staged = [room / str(number) / Path(target).name for number, target in enumerate(targets)]
-    for path in staged:
-        path.parent.mkdir(parents=True)
-    try:
+    with _room() as room:
+        staged = [room / str(number) / Path(target).name for number, target in enumerate(targets)]
+        for path in staged:
+            path.parent.mkdir(parents=True)
         yield staged
         params.check_unchanged()
         for path, target in zip(staged, targets, strict=True):
@@ -61,8 +69,34 @@ def outs(*targets: str | Path) -> Iterator[list[Path]]:
                 raise StageError(f"{target} was not made; this is a fault of the stage, please report it")
         for path, target in zip(staged, targets, strict=True):
             _hand_over(path, Path(target))
+
+
+@contextmanager
+def _room() -> Iterator[Path]:
+    room = STAGING / f"{os.getpid()}"
+    lock = FileLock(room / _LOCK)
+    STAGING.mkdir(parents=True, exist_ok=True)
+    with FileLock(STAGING.with_name("staging.lock")):
+        _sweep()
+        room.mkdir(exist_ok=True)
+        lock.acquire(timeout=0)
+    try:
+        yield room
     finally:
         shutil.rmtree(room, ignore_errors=True)
+        lock.release()
+
+
+def _sweep() -> None:
+    """Removes what stages left that were killed: nobody holds their locks."""
+    for room in STAGING.glob("*/"):
+        lock = FileLock(room / _LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        shutil.rmtree(room, ignore_errors=True)
+        lock.release()
 
 
 def _hand_over(staged: Path, target: Path) -> None:
@@ -75,6 +109,11 @@ def _hand_over(staged: Path, target: Path) -> None:
         beside = target.with_name(f".{target.name}.partial")
         shutil.move(staged, beside)
         beside.replace(target)
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _terminate(_signum: int, _frame: FrameType | None) -> None:

@@ -1,7 +1,7 @@
 """Who scored what: members and ensembles side by side, every number read from the metrics files as it stands there.
 
 `metrics/<member>.json` holds `val`, `test` and, where a threshold was chosen on validation, `test_at_threshold`;
-`metrics/ensemble/<name>.json` holds `val`, `test`, a threshold and `members`, their scores on the map's own grid.
+`metrics/ensemble/<name>.json` holds `val` and `test`; its card has its members' on the same pixels.
 """
 
 import json
@@ -43,22 +43,34 @@ class Standings:
 
     def best(self, key: str, ensemble: bool) -> Standing | None:
         """The best on *validation*, since a choice made on the test part would flatter it; None if there is none."""
-        rows = [row for row in self.rows if row.ensemble == ensemble and key in row.parts.get("val", {})]
-        rows = rows or [row for row in self.rows if row.ensemble == ensemble and key in row.parts.get("test", {})]
-        return max(rows, key=lambda row: row.parts.get("val", row.parts.get("test", {}))[key], default=None)
+        for part in ("val", "test"):
+            scored = [
+                (row.parts[part][key], row)
+                for row in self.rows
+                if row.ensemble == ensemble and key in row.parts.get(part, {})
+            ]
+            if scored:
+                return max(scored, key=lambda entry: entry[0])[1]
+        return None
 
 
 def read_standings(
-    member_metrics: Path, members: Iterable[str], ensemble_metrics: Path, ensembles: Iterable[str]
+    member_metrics: Path, members: Iterable[str], ensemble_metrics: Path, ensembles: Iterable[str], cards: Path
 ) -> Standings:
     """The standings of all members and ensembles that have a metrics file `<name>.json` in the folder of their kind.
+
+    Ensembles with a card in `cards` bring their members along, scored on the map's pixels.
 
     Raises:
         StageError: A file is no JSON or not of the expected shape.
     """
     wanted = [(name, ensemble_metrics / f"{name}.json", True) for name in ensembles]
     wanted += [(name, member_metrics / f"{name}.json", False) for name in members]
-    rows = tuple(_read(name, path, ensemble) for name, path, ensemble in wanted if path.is_file())
+    rows = tuple(
+        _read(name, path, cards / name / "card.json" if ensemble else None)
+        for name, path, ensemble in wanted
+        if path.is_file()
+    )
     return Standings(rows, tuple(name for name, path, _ in wanted if not path.is_file()))
 
 
@@ -120,12 +132,13 @@ def _said(row: Standing, key: str) -> str:
     return " / ".join(parts)
 
 
-def _read(name: str, path: Path, ensemble: bool) -> Standing:
+def _read(name: str, path: Path, card: Path | None) -> Standing:
     try:
         data = json.loads(path.read_text("utf-8"))
-        members = tuple(_standing(key, value, False) for key, value in data.get("members", {}).items())
-        return _standing(name, data, ensemble, members)
-    except (ValueError, AttributeError, TypeError) as error:
+        entries = json.loads(card.read_text("utf-8"))["members"] if card and card.is_file() else {}
+        members = tuple(_standing(key, entry["scores"], False) for key, entry in entries.items())
+        return _standing(name, data, card is not None, members)
+    except (ValueError, AttributeError, TypeError, KeyError) as error:
         raise StageError(f"{path} does not hold scores per part ({error}); remove it and run `dvc repro`") from error
 
 

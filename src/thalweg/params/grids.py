@@ -1,8 +1,8 @@
 """Section `grids`: the pixel grids that products are brought to."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from thalweg.params import Section
 
@@ -19,5 +19,12 @@ class GridParams(Section):
     channels: tuple[str, ...]
     """Extra channels by formula after the bands: `nd(B08,B04)`, `sqrt(B02)`, `log(B02)`, `diff(B02,B04)`, or a name
     from thalweg/indices.py (`ndvi`, `ndmi`, `nbr`, `ndwi`, `whiteness`, `hot`)."""
-    scl_invalid: tuple[int, ...]
+    scl_invalid: tuple[Annotated[int, Field(ge=0, le=255)], ...]
     """SCL classes that make a pixel unusable; empty where there is no SCL or where the labels are clouds."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "GridParams":
+        names = (*self.bands, *self.channels)
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{', '.join(twice)} is named twice in bands and channels; name each channel once")
+        return self

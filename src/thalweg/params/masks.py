@@ -34,4 +34,6 @@ class Masks(Section):
                 raise ValueError(f"the mask value '{value}' should be a number in quotes")
             if float(value) == 0:
                 raise ValueError("what 0 means is said by masks.zero; take it out of masks.values")
+        if len({float(value) for value in values}) < len(values):
+            raise ValueError(f"two of the mask values {', '.join(values)} are one number; keep one of them")
         return values

@@ -40,6 +40,7 @@ class Recipe:
         self.models = load_items(Member, path)
         self.ensembles = load_items(Ensemble, path)
         self._check_names()
+        self._check_thresholds()
 
     def _check_names(self) -> None:
         for section, items in (("grids", self.grids), ("models", self.models), ("ensembles", self.ensembles)):
@@ -64,3 +65,11 @@ class Recipe:
         for value, name in self.masks.values.items():
             if name not in (*self.classes.names, "unlabelled"):
                 raise ParamsError(f"{self.path}: masks.values maps {value} to '{name}', which 'classes' does not have")
+
+    def _check_thresholds(self) -> None:
+        for name, ensemble in self.ensembles.items():
+            if ensemble.threshold == "iou" and self.classes.count != 2:
+                raise ParamsError(
+                    f"{self.path}: ensembles.{name}.threshold is iou, which is for two classes, but there are "
+                    f"{self.classes.count}; set it to argmax"
+                )

@@ -1,6 +1,6 @@
 """Section `split`: which ground trains, validates and tests."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -61,5 +61,5 @@ class Split(Section):
     both, val to train), or `none` (nothing is cut: a leak fails or is reported)."""
     leak: Literal["fail", "report"]
     """What ground of two parts closer than the buffer means."""
-    chip_px: dict[str, int]
+    chip_px: dict[str, Annotated[int, Field(gt=0)]]
     """Edge of a chip per grid, pixels."""

@@ -15,7 +15,7 @@ from thalweg.manifest.scene import Scene
 from thalweg.params.classes import Classes
 from thalweg.params.grids import GridParams
 from thalweg.params.masks import Masks
-from thalweg.preprocess.masks import MaskFile, lonlat_bounds, overlapping, read_mask_files
+from thalweg.preprocess.masks import MaskFile, lonlat_bounds, meanings, overlapping, read_mask_files
 from thalweg.preprocess.pixels import SCL, Settings
 from thalweg.preprocess.scene import build_scene
 from thalweg.preprocess.store import fingerprint, link_folder, stored
@@ -63,9 +63,10 @@ def build_scenes(
         ProductError: There is no product, or one is incomplete or inconsistent.
         MaskError: No mask lies on any scene, none labels anything, or one holds a value that no class has.
         RasterError: A file cannot be read to its end.
-        ParamsError: An extra channel has no formula.
+        ParamsError: An extra channel has no formula, or a mask value no class.
     """
     settings = Settings(grid_name, grid, masks, classes, indices.parse_all(grid.channels, grid.bands))
+    meanings(masks, classes)
     files = read_mask_files(masks, masks_input)
     orders = _orders(raw, settings, files)
     _check_placement(orders, files)
@@ -104,7 +105,9 @@ def _key(order: _Order, settings: Settings) -> str:
             "grid": [settings.grid_name, settings.grid.model_dump()],
             "masks": settings.masks.model_dump(exclude={"input", "patterns"}),
             "classes": settings.classes.names,
-            "files": [(file.name, file.sha256) for file in order.files],
+            "files": [
+                (file.name, file.sha256, file.grid.crs_wkt, tuple(file.grid.transform)) for file in order.files
+            ],  # a sidecar may move a mask without touching its file
         }
     )
 

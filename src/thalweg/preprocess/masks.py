@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from pyproj import Transformer
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.warp import reproject
 
 from thalweg import raster
@@ -25,6 +25,7 @@ from thalweg.params.masks import Masks
 OUTSIDE = 254
 """In an unfinished mask: no mask covers the pixel. Class ids end at 253, so that it is free."""
 _UNLABELLED = "unlabelled"
+_ANTIMERIDIAN = 180.0
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ def read_mask_files(masks: Masks, folder: Path) -> tuple[MaskFile, ...]:
     """All mask files that the patterns find, sorted by name; none where the masks are a product's band.
 
     Raises:
-        MaskError: A pattern finds nothing.
-        ParamsError: A pattern leaves the folder.
+        MaskError: A pattern finds nothing, or a mask has several bands.
+        ParamsError: A pattern leaves the folder or is none.
         RasterError: A mask cannot be read or has no CRS.
     """
     if masks.band is not None:
@@ -61,9 +62,19 @@ def read_mask_files(masks: Masks, folder: Path) -> tuple[MaskFile, ...]:
                 f"masks.patterns: '{pattern}' finds no file below {folder}; put the masks there or correct params.yaml"
             )
         paths |= found
-    return tuple(
-        MaskFile(name, paths[name], raster.read_grid(paths[name]), _sha256(paths[name])) for name in sorted(paths)
-    )
+    return tuple(_mask_file(name, paths[name]) for name in sorted(paths))
+
+
+def _mask_file(name: str, path: Path) -> MaskFile:
+    grid = raster.read_grid(path)
+    with raster.opened(path) as dataset:
+        kinds = [kind for kind in dataset.colorinterp if kind != ColorInterp.alpha]
+    if len(kinds) > 1:
+        raise MaskError(
+            f"{path} has {len(kinds)} bands, but a mask has one band of class values; write such a mask or take this "
+            "file out of masks.patterns"
+        )
+    return MaskFile(name, path, grid, _sha256(path))
 
 
 def overlapping(files: tuple[MaskFile, ...], grid: Grid) -> tuple[MaskFile, ...]:
@@ -94,22 +105,43 @@ def to_class_ids(values: np.ndarray, masks: Masks, classes: Classes, where: str)
 
     Raises:
         MaskError: A value has no meaning.
+        ParamsError: The params give a value a class that is not in the legend.
     """
-    ids = {name: number for number, name in enumerate(classes.names)} | {_UNLABELLED: IGNORE}
-    meaning = {0.0: outside_id(masks.zero)} | {float(value): ids[name] for value, name in masks.values.items()}
+    meaning = meanings(masks, classes)
     found = np.unique(values)
     found = found[~np.isnan(found)]
     strange = [float(value) for value in found if float(value) not in meaning]
     if strange:
         raise MaskError(
-            f"{where} holds the value {strange[0]:g} in {np.count_nonzero(values == strange[0])} pixels, which no "
-            f"class has; known are {', '.join(f'{known:g}' for known in sorted(meaning))}; add '{strange[0]:g}' to "
-            "masks.values in params.yaml or correct the mask"
+            f"{where} holds the value {_exact(strange[0])} in {np.count_nonzero(values == strange[0])} pixels, which "
+            f"no class has; known are {', '.join(_exact(known) for known in sorted(meaning))}; add "
+            f"'{_exact(strange[0])}' to masks.values in params.yaml or correct the mask"
         )
     labels = np.full(values.shape, IGNORE, np.uint8)
     for value in found:
         labels[values == value] = meaning[float(value)]
     return labels
+
+
+def meanings(masks: Masks, classes: Classes) -> dict[float, int]:
+    """Mask value → class id, 255 for unlabelled.
+
+    Raises:
+        ParamsError: A value is given a class that is not in the legend.
+    """
+    ids = {name: number for number, name in enumerate(classes.names)} | {_UNLABELLED: IGNORE}
+    for value, name in masks.values.items():
+        if name not in ids:
+            raise ParamsError(
+                f"masks.values gives '{value}' the class '{name}', but there are {', '.join(ids)}; correct "
+                "masks.values or classes.legend in params.yaml"
+            )
+    return {0.0: outside_id(masks.zero)} | {float(value): ids[name] for value, name in masks.values.items()}
+
+
+def _exact(value: float) -> str:
+    """As it must stand in masks.values to be matched: 0.3 of a float32 mask is another number than 0.3."""
+    return repr(value).removesuffix(".0")
 
 
 def outside_id(meaning: str) -> int:
@@ -133,6 +165,11 @@ def merge(under: np.ndarray, over: np.ndarray) -> np.ndarray:
     return np.where(silent, over, under)
 
 
+def conflict_px(under: np.ndarray, over: np.ndarray) -> int:
+    """Pixels that two masks of one scene give different classes."""
+    return int(np.count_nonzero((under < OUTSIDE) & (over < OUTSIDE) & (under != over)))
+
+
 def lonlat_bounds(grid: Grid) -> tuple[float, float, float, float]:
     """West, south, east, north of a grid in degrees; the whole circle where it crosses the antimeridian."""
     west, south, east, north = Transformer.from_crs(grid.crs, 4326, always_xy=True).transform_bounds(*grid.bounds)
@@ -148,12 +185,14 @@ def _bounds_in(source: Grid, target: Grid) -> tuple[float, float, float, float]:
 
 
 def _window_on(grid: Grid, target: Grid) -> Window:
-    """The window of a north-up grid that covers another grid, with two pixels to spare."""
+    """The window of a grid that covers another grid, with two pixels to spare; all of it across the antimeridian."""
     west, south, east, north = _bounds_in(target, grid)
-    corners = [~grid.transform @ (west, north), ~grid.transform @ (east, south)]
+    if west > east or (grid.crs.is_geographic and max(east, grid.bounds[2]) > _ANTIMERIDIAN):
+        return grid.full
+    corners = [~grid.transform @ corner for corner in ((west, north), (east, north), (west, south), (east, south))]
     cols, rows = sorted(corner[0] for corner in corners), sorted(corner[1] for corner in corners)
     row, col = math.floor(rows[0]) - 2, math.floor(cols[0]) - 2
-    return Window(row, col, math.ceil(rows[1]) + 2 - row, math.ceil(cols[1]) + 2 - col).clip(grid.shape_yx)
+    return Window(row, col, math.ceil(rows[-1]) + 2 - row, math.ceil(cols[-1]) + 2 - col).clip(grid.shape_yx)
 
 
 def _share(one: tuple[float, float, float, float], other: tuple[float, float, float, float], least: float = 0) -> bool:
@@ -166,6 +205,8 @@ def _checked(pattern: str) -> str:
     path = PurePosixPath(pattern)
     if path.is_absolute() or ".." in path.parts:
         raise ParamsError(f"masks.patterns: '{pattern}' leaves masks.input; give a pattern below it")
+    if not path.parts or any("**" in part and part != "**" for part in path.parts):
+        raise ParamsError(f"masks.patterns: '{pattern}' is no pattern; give one such as '*.tif' or '**/*.tif'")
     return pattern
 
 

@@ -99,6 +99,8 @@ def _stripe(delivery: Delivery, settings: Settings, window: Window) -> tuple[np.
     digital = _read_bands(delivery, window)
     for band, layer in delivery.bands.items():
         there[band] = radiometry.measured(digital[band], layer)
+        if layer.masked:
+            there[band] &= raster.read_measured(layer.path, window, layer.index)
         good &= there[band] & ~radiometry.saturated(digital[band], layer)
         reflectance[band] = radiometry.to_reflectance(digital[band], layer)
         planes.append(radiometry.to_stored(reflectance[band], there[band], REFLECTANCE_SCALE))

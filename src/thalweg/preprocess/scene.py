@@ -1,15 +1,26 @@
 """One scene: image.tif, valid.tif, mask.tif and scene.json from an opened product and the masks on its ground."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 
 from thalweg import raster
 from thalweg.classes import IGNORE
+from thalweg.errors import ProductError
 from thalweg.manifest.products import Product
 from thalweg.manifest.scene import SCHEMA, SceneRecord, write_scene_record
-from thalweg.preprocess.masks import OUTSIDE, MaskFile, merge, onto_grid, outside_id, read_file, to_class_ids
-from thalweg.preprocess.pixels import Settings, channels_of, read_codes, write_pixels
+from thalweg.preprocess.masks import (
+    OUTSIDE,
+    MaskFile,
+    conflict_px,
+    merge,
+    onto_grid,
+    outside_id,
+    read_file,
+    to_class_ids,
+)
+from thalweg.preprocess.pixels import Settings, Written, channels_of, read_codes, write_pixels
 from thalweg.products import Delivery
 
 
@@ -26,12 +37,13 @@ def build_scene(
         folder: Empty folder to fill.
 
     Raises:
-        ProductError: A file's bytes are not what the product states.
+        ProductError: A file's bytes are not what the product states, or its scale cannot be right.
         RasterError: A file cannot be decoded to its end.
         MaskError: A mask holds a value that no class has.
     """
     delivery.verify()
     pixels = write_pixels(delivery, settings, folder)
+    _check_clipped(product, pixels, delivery)
     names, warnings = _write_mask(product, delivery, files, settings, folder)
     if pixels.valid_fraction == 0:
         warnings = (f"{product.name} has no valid pixel on the grid {settings.grid_name}", *warnings)
@@ -57,6 +69,16 @@ def build_scene(
         warnings=(*delivery.warnings, *warnings),
     )
     write_scene_record(record, folder)
+
+
+def _check_clipped(product: Product, pixels: Written, delivery: Delivery) -> None:
+    """Half a band beyond int16 is no bright scene, but digital numbers taken for reflectance."""
+    for band in delivery.bands:
+        if 2 * pixels.clipped[band] > math.prod(delivery.grid.shape_yx):
+            raise ProductError(
+                f"{product.name}: {pixels.clipped[band]} pixels of {band} lie beyond a reflectance of ±3.2767, which "
+                "a scene cannot hold; correct scale and offset of the product under fetch.local.products in params.yaml"
+            )
 
 
 def _write_mask(
@@ -91,6 +113,11 @@ def _from_files(
         here = onto_grid(ids, place, delivery.grid, OUTSIDE)
         if (here == OUTSIDE).all():
             continue
+        if conflicts := conflict_px(labels, here):
+            warnings.append(
+                f"{product.name}: the mask {file.name} differs from {' and '.join(names)} in {conflicts} pixels that "
+                f"both label; there it does not count"
+            )
         labels = merge(labels, here)
         names.append(file.name)
         if not values.any():

@@ -24,14 +24,21 @@ def fingerprint(parts: object) -> str:
 
 
 def stored(store: Path, key: str, build: Callable[[Path], None]) -> Path:
-    """The folder of a key, built first where the store lacks it; an interrupted build leaves nothing under the key."""
+    """The folder of a key, built first where the store lacks it; an interrupted build leaves nothing under the key.
+
+    Its files are read-only: whoever wrote into a scene, which is a hard link, would change the store for all time.
+    """
     folder = store / key
     if not folder.is_dir():
+        for left in store.glob(f".{key}.*.part"):  # by a build that was killed
+            shutil.rmtree(left, ignore_errors=True)
         partial = store / f".{key}.{os.getpid()}.part"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         try:
             build(partial)
+            for path in partial.iterdir():
+                path.chmod(0o444)
             partial.rename(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

@@ -30,6 +30,8 @@ class Layer:
     """Digital number that means no measurement."""
     saturated: float | None
     """Digital number that means more light than the instrument could measure."""
+    masked: bool = False
+    """Whether the file has a mask or alpha band of its own, which then says, too, where there is no measurement."""
 
 
 @dataclass(frozen=True)

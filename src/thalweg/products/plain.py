@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from rasterio.enums import MaskFlags
+
 from thalweg import raster
 from thalweg.errors import ProductError
 from thalweg.grid import Grid
@@ -45,12 +47,15 @@ class _Header:
     grid: Grid
     nodata: tuple[float | None, ...]
     """The file's own tag per band."""
+    masked: tuple[bool, ...]
+    """Per band, whether a mask or an alpha band of the file covers it."""
 
 
 def _read_header(path: Path) -> _Header:
     grid = raster.read_grid(path)
     with raster.opened(path) as dataset:
-        return _Header(grid, tuple(dataset.nodatavals))
+        masked = tuple(MaskFlags.per_dataset in flags for flags in dataset.mask_flag_enums)
+        return _Header(grid, tuple(dataset.nodatavals), masked)
 
 
 def _place(product: Product, raw: Path, name: str) -> tuple[Path, int]:
@@ -79,7 +84,7 @@ def _layer(product: Product, header: _Header, path: Path, index: int) -> Layer:
             "correct 'bands' in fetch.options.products"
         )
     nodata = product.nodata if product.nodata is not None else header.nodata[index - 1]
-    return Layer(str(path), index, product.scale, product.offset, nodata, saturated=None)
+    return Layer(str(path), index, product.scale, product.offset, nodata, None, header.masked[index - 1])
 
 
 def _common_grid(product: Product, grids: dict[str, Grid]) -> Grid:

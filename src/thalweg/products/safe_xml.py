@@ -15,6 +15,8 @@ from thalweg.errors import ProductError
 
 OFFSET_SINCE = (4, 0)
 """Baseline from which products carry a radiometric offset."""
+_NOT_OPERATIONAL = (99, 0)
+"""Sen2Cor run by users writes 99.99, whose offset is that of the L1C product it read: none, or listed."""
 _QUANTIFICATION = 10000.0
 _DEGRADED = (
     "states no quantification and offset (its MTD file holds tile-level metadata); baseline {} has 10000 and no offset"
@@ -92,12 +94,18 @@ def parse_product(text: bytes, name: str) -> Metadata:
             "that only the product-level XML states; deliver the original MTD_MSIL2A.xml"
         )
     quantification = _text(root, "BOA_QUANTIFICATION_VALUE") or _text(root, "QUANTIFICATION_VALUE")
+    offsets = _offsets(root, name)
+    if not offsets and OFFSET_SINCE <= _as_numbers(baseline) < _NOT_OPERATIONAL:
+        raise ProductError(
+            f"{name}: its product metadata lists no radiometric offset, which every product of baseline {baseline} "
+            "has; deliver the original product"
+        )
     return Metadata(
         product=(_text(root, "PRODUCT_URI") or name).removesuffix(".SAFE"),
         baseline=baseline,
         sensing_time=_text(root, "PRODUCT_START_TIME") or _text(root, "SENSING_TIME"),
-        quantification=float(quantification) if quantification else _QUANTIFICATION,
-        offsets=_offsets(root),
+        quantification=_quantification(quantification, name),
+        offsets=offsets,
         nodata=_special(root, "NODATA", 0.0),
         saturated=_special(root, "SATURATED", 65535.0),
         warnings=() if quantification else (f"{name} {_DEGRADED.format(baseline)}",),
@@ -178,10 +186,26 @@ def _need(root: ET.Element, name: str) -> str:
     return text
 
 
-def _offsets(root: ET.Element) -> dict[str, float]:
-    names = {band.band_id: band.name for band in SENTINEL2.values()}
+def _offsets(root: ET.Element, name: str) -> dict[str, float]:
+    names = {str(band.band_id): band.name for band in SENTINEL2.values()}
     elements = [*_all(root, "BOA_ADD_OFFSET"), *_all(root, "RADIO_ADD_OFFSET")]
-    return {names[int(str(element.get("band_id")))]: float(element.text or 0) for element in elements}
+    try:
+        return {names[str(element.get("band_id"))]: float(element.text or "") for element in elements}
+    except (KeyError, ValueError) as error:
+        raise ProductError(
+            f"{name}: a radiometric offset in its product metadata cannot be read ({error}); deliver the product again"
+        ) from error
+
+
+def _quantification(text: str | None, name: str) -> float:
+    if text is None:
+        return _QUANTIFICATION
+    if not re.fullmatch(r"\d+(\.\d+)?", text) or float(text) == 0:
+        raise ProductError(
+            f"{name}: its product metadata states the quantification '{text}', not a number above 0; deliver the "
+            "product again"
+        )
+    return float(text)
 
 
 def _special(root: ET.Element, word: str, default: float) -> float:
@@ -197,4 +221,5 @@ def _baseline_of_tile(root: ET.Element) -> str | None:
 
 
 def _as_numbers(baseline: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in baseline.split("."))
+    """(4, 0) of `04.00`; of anything that is no baseline, one that has an offset, so that it must be stated."""
+    return tuple(int(part) for part in baseline.split(".")) if re.fullmatch(r"\d+\.\d+", baseline) else OFFSET_SINCE

@@ -1,12 +1,13 @@
 """What training reads of the split: chips with their counts, and statistics of the training pixels."""
 
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
 from thalweg.classes import IGNORE
-from thalweg.errors import SplitError
+from thalweg.errors import DegradedDataWarning, SplitError
 from thalweg.grid import Window
 from thalweg.manifest.chips import COLUMNS, PARTS, Stats
 from thalweg.manifest.scene import NODATA, Channel, Scene
@@ -123,7 +124,7 @@ class Histogram:
         """Statistics in physical units; a nodata value inside a valid pixel does not count.
 
         Raises:
-            SplitError: A channel has no measurement in any valid training pixel.
+            SplitError: A channel has no measurement in any valid training pixel, or none has more than one value.
         """
         rows = [_describe(counts, channel) for counts, channel in zip(self._measured(), self.channels, strict=True)]
         mean, std, p02, p50, p98 = zip(*rows, strict=True)
@@ -140,7 +141,21 @@ class Histogram:
                 f"channel '{self.channels[int(empty[0])].name}' is nodata in all {self.pixels} valid training pixels; "
                 "drop it from params 'grids', or see why preprocess found no data"
             )
+        self._check_flat(np.flatnonzero((counts > 0).sum(1) == 1))
         return counts
+
+    def _check_flat(self, flat: np.ndarray) -> None:
+        """Channels that have one value everywhere are a loss; if all have, there is nothing to learn from."""
+        if not len(flat):
+            return
+        message = (
+            f"channel(s) {', '.join(self.channels[int(channel)].name for channel in flat)} have one value each in all "
+            f"{self.pixels} valid training pixels; correct scale and offset under fetch.local.products, or drop them "
+            "from params 'grids'"
+        )
+        if len(flat) == len(self.channels):
+            raise SplitError(message)
+        warnings.warn(message, DegradedDataWarning, stacklevel=2)
 
 
 def _describe(counts: np.ndarray, channel: Channel) -> tuple[float, float, float, float, float]:

@@ -9,6 +9,7 @@ from thalweg import params
 from thalweg.errors import ParamsError
 from thalweg.params.classes import Classes
 from thalweg.params.fetch import Fetch
+from thalweg.params.grids import GridParams
 from thalweg.params.masks import Masks
 from thalweg.params.models import Member
 from thalweg.params.recipe import Recipe
@@ -23,7 +24,7 @@ def recipe(tmp_path: Path):
     """Edits a copy of the project's params.yaml and returns its path."""
     yaml = YAML()
     yaml.preserve_quotes = True
-    data = yaml.load((ROOT / "params.yaml").read_text())
+    data = yaml.load((ROOT / "recipes/sample.yaml").read_text())
 
     def edit(change) -> Path:
         change(data)
@@ -92,6 +93,12 @@ def test_fractions_sum_to_one(recipe):
         params.load(Split, path=path)
 
 
+def test_background_comes_first(recipe):
+    path = recipe(lambda data: data["classes"]["legend"].reverse())
+    with pytest.raises(ParamsError, match="'background' must come first, since id 0 is what masks call background"):
+        params.load(Classes, path=path)
+
+
 def test_class_names_differ(recipe):
     path = recipe(lambda data: data["classes"]["legend"][1].update(name="background"))
     with pytest.raises(ParamsError, match="class names must differ"):
@@ -114,6 +121,10 @@ def test_no_file_and_no_yaml(tmp_path: Path):
             r"models\.unet\.grid is 's2_10m', which 'grids' does not have",
         ),
         (lambda d: d["ensembles"]["main"].update(members=["ghost"]), r"ensembles\.main names 'ghost'"),
+        (
+            lambda d: d["classes"]["legend"].append({"name": "crop", "color": "#00ff00"}),
+            r"ensembles\.main\.threshold is iou, which is for two classes, but there are 3; set it to argmax",
+        ),
         (lambda d: d["ensembles"]["main"].update(grid="s2_10m"), r"ensembles\.main\.grid is 's2_10m'"),
         (lambda d: d["split"]["chip_px"].pop("s2_60m"), r"split\.chip_px lacks the grid 's2_60m'"),
         (lambda d: d["masks"].update(values={"255": "river"}), r"masks\.values maps 255 to 'river'"),
@@ -125,3 +136,26 @@ def test_no_file_and_no_yaml(tmp_path: Path):
 def test_names_that_point_nowhere(recipe, change, message):
     with pytest.raises(ParamsError, match=message):
         Recipe(recipe(change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data["grids"]["s2_60m"]["bands"].append("B02"), r"B02 is named twice in bands and channels"),
+        (
+            lambda data: data["grids"]["s2_60m"]["scl_invalid"].append(300),
+            r"scl_invalid\.6' is 300: input should be less",
+        ),
+        (
+            lambda data: data["split"]["chip_px"].update(s2_60m=0),
+            r"split\.chip_px\.s2_60m' is 0: input should be greater",
+        ),
+        (lambda data: data["masks"]["values"].update({"255.0": "background"}), r"255, 255\.0 are one number"),
+    ],
+)
+def test_values_that_no_data_stage_can_act_on(recipe, change, message):
+    path = recipe(change)
+    with pytest.raises(ParamsError, match=message):
+        params.load(GridParams, "s2_60m", path)
+        params.load(Split, path=path)
+        params.load(Masks, path=path)

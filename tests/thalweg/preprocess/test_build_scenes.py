@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import rasterio.shutil
 from affine import Affine
 from product_builder import build, copy_safe, grid_params, index, make_raster, make_safe, mask_params
 
@@ -89,7 +90,8 @@ def test_several_masks_of_one_scene_and_the_ground_outside(tmp_path):
     make_mask(tmp_path, "1.tif", half()[:4, :])
     make_mask(tmp_path, "2.tif", np.full((6, 8), 255.0))
     masks = mask_params(patterns=("*.tif",), outside="background")
-    scene = build(tmp_path, PLAIN, masks)["a"]
+    with pytest.warns(DegradedDataWarning, match=r"2\.tif differs from 1\.tif in 16 pixels that both label"):
+        scene = build(tmp_path, PLAIN, masks)["a"]
     expected = np.ones((8, 8), int)
     expected[:4, 4:] = 0  # said first
     expected[6:] = 0  # outside both
@@ -252,3 +254,41 @@ def test_mask_in_the_neighbouring_zone(tmp_path):
     mask = build(tmp_path, PLAIN, FILES)["a"].mask
     assert (mask[:, :31] == 0).all()
     assert (mask[:, 33:] == 1).all()
+
+
+def test_a_killed_build_is_cleared_away(tmp_path):
+    two_rasters(tmp_path)
+    build(tmp_path, PLAIN)
+    one, _ = sorted((tmp_path / "store").iterdir())
+    left = tmp_path / "store" / f".{one.name}.999.part"
+    one.rename(left)
+    build(tmp_path, PLAIN, out="again")
+    assert one.is_dir()
+    assert not left.exists()
+
+
+def test_scenes_are_read_only_because_they_are_the_store(tmp_path):
+    two_rasters(tmp_path)
+    folder = build(tmp_path, PLAIN)["a"].folder
+    assert {path.stat().st_mode & 0o222 for path in folder.iterdir()} == {0}
+
+
+def test_a_sidecar_that_moves_a_mask_builds_its_scene_anew(tmp_path):
+    two_rasters(tmp_path)
+    path = make_raster(tmp_path / "m.tif", np.tile(half(), 2).astype(np.uint8)[None])
+    masks = mask_params(patterns=("*.png",))
+    (tmp_path / "masks").mkdir()
+    rasterio.shutil.copy(path, tmp_path / "masks/m.png", driver="PNG")
+    before = build(tmp_path, PLAIN, masks)["a"]
+    sidecar = tmp_path / "masks/m.png.aux.xml"
+    sidecar.write_text(sidecar.read_text().replace("6.0000000000000000e+05", "6.0001000000000000e+05"))
+    after = build(tmp_path, PLAIN, masks, out="moved")["a"]
+    assert (after.mask[:, 1:] == before.mask[:, :-1]).all()
+    assert (after.mask[:, 0] == 255).all()
+
+
+def test_digital_numbers_taken_for_reflectance(tmp_path):
+    path = make_raster(tmp_path / "raw/a.tif", ONES)
+    index(tmp_path / "raw", path, form="raster", bands={"B03": 1}, scale=1.0)
+    with pytest.raises(ProductError, match=r"a: 64 pixels of B03 lie beyond a reflectance of ±3\.2767, .*scale"):
+        build(tmp_path, PLAIN)

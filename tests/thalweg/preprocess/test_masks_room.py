@@ -130,3 +130,58 @@ def test_pattern_that_finds_nothing():
 def test_pattern_must_stay_below_its_folder(tmp_path, pattern):
     with pytest.raises(ParamsError, match=r"leaves masks\.input"):
         room.read_mask_files(masks(patterns=(pattern,)), tmp_path)
+
+
+@pytest.mark.parametrize("pattern", ["", ".", "**.tif"])
+def test_what_is_no_pattern(tmp_path, pattern):
+    with pytest.raises(ParamsError, match=r"is no pattern; give one such as"):
+        room.read_mask_files(masks(patterns=(pattern,)), tmp_path)
+
+
+def test_a_mask_of_several_bands_is_not_read_by_its_first(tmp_path):
+    raster.write(tmp_path / "m.tif", np.zeros((3, 16, 16), np.uint8), GRID)
+    with pytest.raises(MaskError, match=r"m\.tif has 3 bands, but a mask has one band of class values"):
+        room.read_mask_files(masks(), tmp_path)
+
+
+def test_a_class_that_is_not_in_the_legend():
+    with pytest.raises(ParamsError, match=r"gives '255' the class 'dammage', but there are other, damage, unlabelled"):
+        room.to_class_ids(np.zeros((2, 2)), masks(values={"255": "dammage"}), CLASSES, "m")
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(0.3, np.float32), (16_777_217, np.uint32)])
+def test_the_remedy_for_a_strange_value_helps(value, dtype):
+    codes = np.full((2, 2), value, dtype)
+    said = repr(float(codes[0, 0])).removesuffix(".0")
+    with pytest.raises(MaskError, match=rf"add '{said}' to masks\.values"):
+        room.to_class_ids(codes, masks(), CLASSES, "m")
+    assert (room.to_class_ids(codes, masks(values={said: "damage"}), CLASSES, "m") == 1).all()
+
+
+def test_two_masks_that_differ_where_both_label():
+    one = np.array([0, 1, 1, 255, 254], np.uint8)
+    other = np.array([0, 0, 1, 1, 1], np.uint8)
+    assert room.conflict_px(one, other) == 1
+
+
+def covered(folder, place: Grid, target: Grid) -> float:
+    """Share of a scene that a mask of ones covers."""
+    raster.write(folder / "m.tif", np.full(place.shape_yx, 255, np.uint8), place)
+    (file,) = room.overlapping(room.read_mask_files(masks(), folder), target)
+    values, part = room.read_file(file, target)
+    return float((room.onto_grid(values, part, target, 254) == 255).mean())
+
+
+def test_turned_rasters_meet_wherever_they_share_ground(tmp_path):
+    turned = Affine.translation(600_480, 6_999_520) @ Affine.rotation(45) @ Affine.scale(60, -60)
+    around = Grid(GRID.crs_wkt, turned @ Affine.translation(-20, -20), (40, 40))
+    assert covered(tmp_path, around, GRID) == 1
+    scene = Grid(GRID.crs_wkt, turned @ Affine.translation(-8, -8), (16, 16))
+    assert covered(tmp_path, Grid(GRID.crs_wkt, GRID.transform @ Affine.translation(-12, -12), (40, 40)), scene) == 1
+
+
+def test_a_mask_in_degrees_across_the_antimeridian(tmp_path):
+    x, y = Transformer.from_crs(4326, 32660, always_xy=True).transform(179.99, 10)
+    scene = Grid("EPSG:32660", Affine(10, 0, x, 0, -10, y), (300, 300))
+    degrees = Grid("EPSG:4326", Affine(1e-4, 0, 179.985, 0, -1e-4, 10.002), (400, 400))
+    assert covered(tmp_path, degrees, scene) == 1

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from product_builder import build, grid_params, index, make_raster, mask_params
+from rasterio.enums import ColorInterp
 
 from thalweg import raster
 from thalweg.errors import ProductError, RasterError
@@ -160,3 +162,17 @@ def test_real_crs_in_sidecars_only():
     delivery = open_plain(product, DATA / "s2_l2a_120m_SCL", Wanted(("B02",), ("SCL",), 120))
     assert (delivery.grid.crs_wkt, delivery.grid.shape_yx) == ("EPSG:32633", (915, 915))
     assert raster.read_band(Path(delivery.labels["SCL"].path)).max() == 12
+
+
+def test_the_mask_or_alpha_of_a_file_says_where_nothing_was_measured(tmp_path):
+    seen = np.array([[255, 0], [255, 255]], np.uint8)
+    alpha = make_raster(tmp_path / "raw/alpha.tif", np.stack([np.full((2, 2), 51, np.uint8), seen]))
+    with rasterio.open(alpha, "r+") as dataset:
+        dataset.colorinterp = (ColorInterp.gray, ColorInterp.alpha)
+    inside = make_raster(tmp_path / "raw/inside.tif", np.full((1, 2, 2), 51, np.uint8))
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(inside, "r+") as dataset:
+        dataset.write_mask(seen)
+    index(tmp_path / "raw", alpha, inside, form="raster", bands={"B03": 1}, scale=1 / 255, nodata=None)
+    for scene in build(tmp_path, grid_params(resolution_m=None, bands=("B03",))).values():
+        assert scene.image[:, :, 0].tolist() == [[2000, -32768], [2000, 2000]], scene.name
+        assert scene.valid.tolist() == [[1, 0], [1, 1]], scene.name

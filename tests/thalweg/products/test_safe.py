@@ -242,6 +242,12 @@ def test_two_granules_with_images(tmp_path, new):
         build(tmp_path)
 
 
+STATED = (
+    b"<a><PROCESSING_BASELINE>05.11</PROCESSING_BASELINE><PRODUCT_START_TIME>t</PRODUCT_START_TIME>"
+    b"<BOA_QUANTIFICATION_VALUE>10000</BOA_QUANTIFICATION_VALUE></a>"
+)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -250,6 +256,16 @@ def test_two_granules_with_images(tmp_path, new):
         (
             b"<a><TILE_ID>X_T33SVB_N05.11</TILE_ID></a>",
             r"tile-level metadata only, and baseline 05\.11 has a radiometric offset",
+        ),
+        (STATED, r"P: its product metadata lists no radiometric offset, which every product of baseline 05\.11 has"),
+        (
+            STATED.replace(b"</a>", b'<BOA_ADD_OFFSET band_id="33">-1000</BOA_ADD_OFFSET></a>'),
+            r"cannot be read \('33'\)",
+        ),
+        (STATED.replace(b"</a>", b'<BOA_ADD_OFFSET band_id="3">x</BOA_ADD_OFFSET></a>'), r"cannot be read \(could not"),
+        (
+            STATED.replace(b"05.11", b"02.11").replace(b"10000", b"0"),
+            r"P: .*states the quantification '0', not a number",
         ),
     ],
 )
@@ -351,6 +367,10 @@ def test_degraded_metadata_is_a_warning_in_the_scene(tmp_path, old):
     with pytest.warns(DegradedDataWarning, match="states no quantification and offset"):
         (scene,) = build(tmp_path).values()
     assert len(scene.record.warnings) == 1
+
+
+def test_sen2cor_run_by_users_may_have_no_offset():
+    assert parse_product(STATED.replace(b"05.11", b"99.99"), "P").offset("B02") == 0
 
 
 # Case T43: what preprocess must make of what fetch brings; further ones above and in preprocess/test_radiometry.py ---------

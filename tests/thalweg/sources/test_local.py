@@ -108,3 +108,27 @@ def test_damaged_zip_member(tmp_path):
     path.write_bytes(content)
     with pytest.raises(ProductError, match=r"S2A\.zip: its member S2A_X\.SAFE/MTD_MSIL2A\.xml is damaged"):
         fetch(tmp_path, ("safe", "*.zip"))
+
+
+@pytest.mark.parametrize("pattern", ["", ".", "**.tif"])
+def test_what_is_no_pattern(tmp_path, pattern):
+    make_raster(tmp_path / "data/a.tif", ONES)
+    with pytest.raises(ParamsError, match=r"is no pattern; give one such as"):
+        fetch(tmp_path, ("raster", pattern))
+
+
+def test_a_link_to_what_is_not_there_is_no_missing_product(tmp_path):
+    make_raster(tmp_path / "data/a.tif", ONES)
+    (tmp_path / "data/b.tif").symlink_to("/mnt/gone/b.tif")
+    with pytest.raises(ProductError, match=r"b\.tif is a link to /mnt/gone/b\.tif, which is not there; mount"):
+        fetch(tmp_path, ("raster", "*.tif"))
+
+
+def test_a_zip_with_a_password(tmp_path):
+    path = make_zip(tmp_path / "data/S2A.zip")
+    content = bytearray(path.read_bytes())
+    content[6] |= 1
+    content[content.find(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    with pytest.raises(ProductError, match=r"S2A\.zip cannot be unpacked \(.*password.*unpack it into"):
+        fetch(tmp_path, ("safe", "*.zip"))

@@ -29,7 +29,10 @@ def made(**properties) -> Item:
             "grid:code": "MGRS-32TMT", "datetime": "2023-01-01T10:10:10Z", "s2:processing_baseline": "05.09",
             "eo:cloud_cover": 3.5, "s2:nodata_pixel_percentage": 25}  # fmt: skip
     asset = {"href": "https://x/B02.tif", "proj:transform": [10, 0, 0, 0, -10, 0], "raster:bands": [{"offset": -0.1}]}
-    return Item({"id": "i", "geometry": GROUND, "properties": said | properties, "assets": {"blue": asset, "nir": asset}}, "earth_search")
+    return Item(
+        {"id": "i", "geometry": GROUND, "properties": said | properties, "assets": {"blue": asset, "nir": asset}},
+        "earth_search",
+    )
 
 
 @needs_fixtures
@@ -57,7 +60,9 @@ def test_earth_search_collection_1_still_has_the_offset_in_its_pixels():
 def test_earth_search_item_that_leaves_the_offset_open_is_refused():
     item = made()
     item.raw["assets"]["nir"] = item.raw["assets"]["nir"] | {"raster:bands": [{"offset": 0}]}
-    with pytest.raises(CatalogueError, match=r"states boa_offset_applied None and the offset -1000 and 0 in raster:bands"):
+    with pytest.raises(
+        CatalogueError, match=r"states boa_offset_applied None and the offset -1000 and 0 in raster:bands"
+    ):
         earth_search.read_item(item, TEN)
 
 
@@ -74,7 +79,9 @@ def test_bands_of_another_resolution_are_refused():
 
 
 def test_a_missing_band_names_those_there_are():
-    with pytest.raises(CatalogueError, match=r"item i has no asset 'scl', it has blue, nir; correct fetch\.options\.bands"):
+    with pytest.raises(
+        CatalogueError, match=r"item i has no asset 'scl', it has blue, nir; correct fetch\.options\.bands"
+    ):
         earth_search.read_item(made(), WantedAssets(("SCL",), 20))
 
 

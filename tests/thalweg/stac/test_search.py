@@ -83,7 +83,9 @@ def test_a_catalogue_that_does_not_answer_the_question(status, body, kind, said)
 
 
 def test_a_host_that_is_not_there():
-    with pytest.raises(CatalogueError, match=r"http://127\.0\.0\.1:9/v1 cannot be searched .*correct fetch\.options, or try"):
+    with pytest.raises(
+        CatalogueError, match=r"http://127\.0\.0\.1:9/v1 cannot be searched .*correct fetch\.options, or try"
+    ):
         list(iter_items(question("http://127.0.0.1:9"), PATIENCE))
 
 
