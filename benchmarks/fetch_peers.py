@@ -56,6 +56,11 @@ class Case:
     killed: bool = False
     """Whether the fetch is killed in the middle and run again."""
 
+    @property
+    def is_fault(self) -> bool:
+        """Whether anything goes wrong; one case is there to show that each client works at all."""
+        return self.fault is not None or self.killed
+
 
 def make_cases(size: int, whole: bytes) -> list[Case]:
     """The script, for a zip of so many bytes."""
@@ -131,7 +136,7 @@ class PeerStandin(Standin):
 
 
 def main() -> None:
-    """Prints a table in Markdown."""
+    """Prints a table in Markdown; exits 1 where Thalweg misses one."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faults", nargs="*", default=[], help="Only those whose names hold one of these.")
     chosen = parser.parse_args().faults
@@ -147,10 +152,12 @@ def main() -> None:
         for case in cases:
             said = {name: _try(case, name, python, safe) for name, python in pythons.items()}
             for name, (good, _) in said.items():
-                survived[name] += good
+                survived[name] += good and case.is_fault
             cells = [f"{'yes' if good else '**no**'}: {how}" for good, how in said.values()]
             print(f"| {case.name} | {' | '.join(cells)} |", flush=True)
-        print(f"| **survived of {len(cases)}** | {' | '.join(str(count) for count in survived.values())} |")
+        count = sum(case.is_fault for case in cases)
+        print(f"| **survived of {count}** | {' | '.join(str(number) for number in survived.values())} |")
+    sys.exit(0 if survived["thalweg"] == count else 1)
 
 
 def _environment(name: str, pin: str) -> Path:

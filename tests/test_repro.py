@@ -180,7 +180,12 @@ def test_own_products_under_data_are_tracked_and_used(project):
     project.call("dvc", "add", "data")
     assert "path: data" in (project.home / "data.dvc").read_text()
     product = {"form": "safe", "pattern": "*.SAFE", "bands": {}, "scale": 1, "offset": 0, "nodata": None, "date": None}
-    project.params["fetch"] = {"source": "local", "input": "data", "options": {"products": [product]}}
+    project.params["fetch"] = {
+        "source": "local",
+        "input": "data",
+        "masks": "masks/none.yaml",
+        "options": {"products": [product]},
+    }
     project.params["masks"] |= {"input": "masks", "patterns": ["*.tif"]}
     project.save()
     assert "Running stage 'fetch'" in project.call("dvc", "repro", "preprocess@s2_60m")
