@@ -58,6 +58,9 @@ def unpack(archive: Path, pack: Pack, folder: Path, limit_bytes: int) -> int:
         lzma.LZMAError,
         NotImplementedError,
         RuntimeError,
+        FileExistsError,  # a member is a file where another needs a folder
+        NotADirectoryError,
+        IsADirectoryError,
     ) as error:
         if isinstance(error, ArchiveError):
             raise

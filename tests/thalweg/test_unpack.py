@@ -99,3 +99,9 @@ def test_two_archives_do_not_overwrite_each_other(tmp_path):
 def test_what_is_not_packed_is_not_unpacked(tmp_path):
     with pytest.raises(ArchiveError, match="x is not packed; take it as it is"):
         unpack(tmp_path / "x", "none", tmp_path / "out", ROOM)
+
+
+def test_a_member_that_is_a_file_and_a_folder(tmp_path):
+    archive = make_zip(tmp_path / "a.zip", {"a": b"1", "a/b": b"2"})
+    with pytest.raises(ArchiveError, match="is not a whole zip archive"):
+        unpack(archive, "zip", tmp_path / "out", ROOM)

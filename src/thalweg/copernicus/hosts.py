@@ -5,7 +5,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from thalweg.http.auth import origin_of
 from thalweg.http.policy import Policy
 
-_ADDRESS = r"^https?://[^\s?#@]+[^/\s?#@]$"
+_ADDRESS = r"^(https://|http://(localhost|127\.\d+\.\d+\.\d+)[:/])[^\s?#@]*[^/\s?#@]$"
+"""HTTPS, since a password goes there; plain HTTP to this machine alone."""
 _DATA_SPACE = "dataspace.copernicus.eu"
 
 

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import requests
 
-from thalweg.errors import DamagedError
+from thalweg.errors import DamagedError, RefusedError
 from thalweg.http.answers import LaterError
 from thalweg.http.connections import Connections
 from thalweg.http.exchange import Ask, Exchange, shown
@@ -136,6 +136,11 @@ class _Transfer:
         """Writes the body; what can be told to be wrong with it on the way, or None."""
         self.resumed = have > 0
         promised = _length(response)
+        if promised is None and self.expected.size is None and self.expected.checksum is None and not _ends(response):
+            raise RefusedError(
+                f"{shown(self.url)} comes without its length, and nothing else tells whether it is whole; fetch it "
+                "from elsewhere"
+            )
         whole = None if promised is None else have + promised
         self.progress.begin(self.part.target, self.expected.size or whole, have)
         with self.part.writing(_strong_tag(response), resume=have > 0) as file:
@@ -168,6 +173,11 @@ class _Transfer:
 def _length(response: requests.Response) -> int | None:
     text = response.headers.get("Content-Length", "")
     return int(text) if text.isdigit() else None
+
+
+def _ends(response: requests.Response) -> bool:
+    """Whether the body says itself where it ends."""
+    return response.headers.get("Transfer-Encoding", "").lower() == "chunked"
 
 
 def _strong_tag(response: requests.Response) -> str | None:

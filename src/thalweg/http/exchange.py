@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,7 @@ from thalweg.errors import CredentialsError, RefusedError
 from thalweg.http.answers import ExpiredError, LaterError, error_of
 from thalweg.http.auth import Auth
 from thalweg.http.policy import STALL_FLOOR_BYTES_S, Policy
-from thalweg.http.secret import Secret, revealed
+from thalweg.http.secret import Secret, revealed, without
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REDIRECTS_MAX = 5
@@ -121,7 +122,7 @@ class Exchange:
         while True:
             response = self._send(ask, url, right)
             if response.status_code not in _REDIRECTS:
-                return self._checked(response, url, passing)
+                return self._checked(response, url, passing, (*right.values(), *_secrets(ask)))
             target = urljoin(url, response.headers.get("Location", ""))
             response.close()
             self._check_redirect(ask, url, target)
@@ -160,18 +161,25 @@ class Exchange:
                 allow_redirects=False, stream=True, timeout=(self.policy.connect_s, self.policy.read_s),
                 proxies=get_environ_proxies(url),
             )  # fmt: skip
+        except (UnicodeEncodeError, requests.exceptions.InvalidHeader):
+            raise CredentialsError(
+                f"{shown(url)} cannot be asked: the token, login or key holds a character that no request may hold, "
+                "such as a line break; correct it in the environment or in .env"
+            ) from None  # the reason would quote it
         except _ASIDE as error:
             if isinstance(error, ValueError):  # an address that is none
                 raise RefusedError(f"{shown(url)} is no address to ask ({_reason(error)}); correct it") from None
             raise LaterError(f"{shown(url)} cannot be reached ({_reason(error)})") from None
 
-    def _checked(self, response: requests.Response, url: str, passing: tuple[int, ...]) -> requests.Response:
+    def _checked(
+        self, response: requests.Response, url: str, passing: tuple[int, ...], secrets: tuple[Secret, ...]
+    ) -> requests.Response:
         status = response.status_code
         if 200 <= status < 300 or status in passing:
             return response
         with closing(response):
             body = self._read(response, _ERROR_MAX, url, whole=False)
-        raise error_of(status, response.headers, body, shown(url))
+        raise error_of(status, response.headers, without(body, secrets), shown(url))
 
     def _read(self, response: requests.Response, most: int, url: str, whole: bool = True) -> bytes:
         body = bytearray()
@@ -200,6 +208,10 @@ def shown(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
+def _secrets(ask: Ask) -> tuple[Secret, ...]:
+    return tuple(text for text in (ask.form or {}).values() if isinstance(text, Secret))
+
+
 def _reason(error: Exception) -> str:
     """The innermost cause of a failure of urllib3 or requests, without addresses."""
     inner: BaseException = error
@@ -208,5 +220,5 @@ def _reason(error: Exception) -> str:
     reason = getattr(inner, "reason", None)
     if isinstance(reason, BaseException):
         inner = reason
-    text = str(inner).rpartition(">: ")[2] or str(inner)
+    text = re.sub(r"\?\S*", "?…", str(inner).rpartition(">: ")[2] or str(inner))
     return f"{type(inner).__name__}: {text[:160]}"

@@ -3,7 +3,7 @@
 import json
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from thalweg.errors import LockError
 from thalweg.manifest import Record
@@ -18,8 +18,8 @@ class LockedAsset(Record):
 
     band: str | None
     """None for metadata."""
-    path: str
-    """Below the product's folder."""
+    path: str = Field(pattern=r"^\w[\w.+-]*(/\w[\w.+-]*)*$")
+    """Below the product's folder, so that a lock cannot write elsewhere."""
     url: str
     """Without any signature or token."""
     size: int | None

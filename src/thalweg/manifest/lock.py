@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from thalweg.errors import LockError, SceneError
 from thalweg.manifest import Record, read_record, write_record
 
@@ -27,8 +29,8 @@ class LockedProduct(Record):
 
     id: str
     """The provider's own."""
-    name: str
-    """Without `.SAFE`."""
+    name: str = Field(pattern=r"^\w[\w.+-]*$")
+    """Without `.SAFE`; one name, so that a lock cannot write elsewhere."""
     tile: str | None
     """MGRS tile, `T20KNA`."""
     sensing_time: str
@@ -70,7 +72,7 @@ def read_lock(path: Path, source: str, query: dict[str, Any]) -> Lock:
         query: What params.yaml asks for now.
 
     Raises:
-        LockError: The file is missing or broken, belongs to another source, or answers another question.
+        LockError: The file is missing, empty or broken, belongs to another source, or answers another question.
     """
     remedy = "run `thalweg lock`"
     try:
@@ -79,6 +81,8 @@ def read_lock(path: Path, source: str, query: dict[str, Any]) -> Lock:
         raise LockError(str(error)) from error
     if lock.source != source:
         raise LockError(f"{path} is a lock of source '{lock.source}', but fetch.source is '{source}'; {remedy}")
+    if not lock.query and not lock.products:
+        raise LockError(f"{path} names no product yet; {remedy} once (it needs no account), then commit the file")
     if lock.query != query:
         changed = sorted(key for key in {*lock.query, *query} if lock.query.get(key) != query.get(key))
         raise LockError(

@@ -17,7 +17,8 @@ class Ensemble(Section):
     grid: str
     """Grid of the map; members of other grids are brought onto it."""
     scenes: tuple[str, ...] = Field(min_length=1)
-    """Globs on scene names: what is mapped."""
+    """Globs on scene names: what is mapped. Where scenes overlap, probabilities are averaged: right for several dates
+    of ground that stays, wrong where the classes move, as clouds do; then name one date."""
     reducer: Literal["mean"]
     """How members are combined: mean of probabilities."""
     tta: bool

@@ -120,10 +120,9 @@ def checksum(asset: Mapping[str, Any]) -> str | None:
 
 
 def to_asset(band: str | None, path: str, asset: Mapping[str, Any]) -> LockedAsset:
-    """An asset whose `href` is its address, as the lock holds it."""
-    return LockedAsset(
-        band=band, path=path, url=str(asset["href"]), size=asset.get("file:size"), checksum=checksum(asset)
-    )
+    """An asset whose `href` is its address, as the lock holds it: without a query, which may be a signature."""
+    url = str(asset["href"]).partition("?")[0]
+    return LockedAsset(band=band, path=path, url=url, size=asset.get("file:size"), checksum=checksum(asset))
 
 
 def baseline(text: object, item: Item) -> str:

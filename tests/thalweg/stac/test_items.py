@@ -11,7 +11,7 @@ from thalweg.copernicus.keys import parse_name
 from thalweg.errors import CatalogueError, LockError
 from thalweg.manifest.items import read_facts
 from thalweg.stac import cdse, earth_search, planetary_computer
-from thalweg.stac.item import Item, WantedAssets, baseline, checksum, has_offset
+from thalweg.stac.item import Item, WantedAssets, baseline, checksum, has_offset, to_asset
 
 GROUND = {"type": "Polygon", "coordinates": [[[9, 47], [10, 47], [10, 48], [9, 48], [9, 47]]]}
 TEN = WantedAssets(("B02", "B08"), 10)
@@ -163,3 +163,8 @@ def test_an_item_survives_the_lock_and_a_broken_one_says_where():
     assert read_facts(product) == item.facts
     with pytest.raises(LockError, match=r"its lock does not fit at 'facts\.form' .*; run `thalweg lock`"):
         read_facts(product.model_copy(update={"facts": product.facts | {"form": "cube"}}))
+
+
+def test_a_signature_in_an_address_stays_out_of_the_lock():
+    locked = to_asset("B02", "B02.tif", {"href": "https://x.example.org/B02.tif?sig=secret"})
+    assert locked.url == "https://x.example.org/B02.tif"
