@@ -11,7 +11,7 @@ from thalweg.grid import Grid
 from thalweg.manifest.products import Product, write_products
 from thalweg.manifest.scene import Scene
 from thalweg.params.classes import Classes
-from thalweg.params.grids import GridParams
+from thalweg.params.grids import GridParams, Valid
 from thalweg.params.masks import Masks
 from thalweg.preprocess import build_scenes
 from thalweg.sources import describe_files
@@ -70,8 +70,25 @@ def make_raster(
 
 def grid_params(**changes) -> GridParams:
     """A grid of 60 m SAFE bands, changed at will."""
-    options = {"resolution_m": 60, "bands": ("B02", "B03", "B04", "B8A"), "channels": (), "scl_invalid": ()}
+    options = {
+        "products": "*",
+        "resolution_m": 60,
+        "bands": ("B02", "B03", "B04", "B8A"),
+        "resampling": "bilinear",
+        "channels": (),
+        "further": (),
+        "dtype": "int16",
+        "valid": valid_params(scl=changes.pop("scl", ())),
+        "series": None,
+        "pack": 1,
+    }
     return GridParams(**(options | changes))
+
+
+def valid_params(**changes) -> Valid:
+    """No rule at all, changed at will."""
+    options = {"scl": (), "product_masks": False, "cloud_probability": None, "cloud_buffer_m": 0.0}
+    return Valid(**(options | changes))
 
 
 def mask_params(**changes) -> Masks:
@@ -79,10 +96,18 @@ def mask_params(**changes) -> Masks:
     options = {
         "input": "masks",
         "patterns": (),
+        "match": "ground",
         "band": None,
+        "crs": None,
+        "vector": None,
         "zero": "background",
         "values": {"255": "channel"},
+        "other": "error",
+        "threshold": None,
+        "encoder": None,
+        "area": None,
         "outside": "unlabelled",
+        "prior": None,
     }
     return Masks(**(options | changes))
 

@@ -41,7 +41,7 @@ def project(cdse, tmp_path, monkeypatch):
 def write(cdse, folder, source="copernicus", given="recipes/r.products.json", **changes):
     said = options(cdse, search=SEARCH, products=[]) | changes
     YAML().dump(
-        {"fetch": {"source": source, "input": given, "options": said, "masks": "masks/none.yaml"}},
+        {"fetch": {"source": source, "input": given, "options": said, "masks": "masks/none.yaml", "elevation": None}},
         folder / "params.yaml",
     )
 
@@ -87,8 +87,8 @@ def test_lock_then_dry_run(project, cdse, safe):
 
 
 def test_sources_without_a_catalogue(project):
-    yaml = {"fetch": {"source": "local", "input": "data", "masks": "masks/none.yaml", "options": {"products": [
-        {"form": "safe", "pattern": "*", "bands": {}, "scale": 1, "offset": 0, "nodata": None, "date": None}]}}}  # fmt: skip
+    yaml = {"fetch": {"source": "local", "input": "data", "masks": "masks/none.yaml", "elevation": None, "options": {"products": [
+        {"form": "safe", "pattern": "*", "bands": {}, "scale": 1, "offset": 0, "nodata": None, "date": None, "more": None}]}}}  # fmt: skip
     YAML().dump(yaml, project / "params.yaml")
     for words in (("search",), ("fetch", "--dry-run")):
         with pytest.raises(ParamsError, match="source 'local' has no catalogue to search"):

@@ -26,10 +26,10 @@ MEMBER = Member(
 MAIN = Ensemble(
     members=("unet", "fcn"), grid="s2_60m", scenes=("*",), reducer="mean", tta=False, overlap=0.5, threshold="iou"
 )
-SPLIT = Split(seed=3, block_m=3600, buffer_m=240, fractions=Fractions(train=0.6, val=0.2, test=0.2), rules=(),
+SPLIT = Split(input="masks/none.yaml", unit="blocks", cells=None, stratify="classes", official=None, seed=3, block_m=3600, buffer_m=240, fractions=Fractions(train=0.6, val=0.2, test=0.2), rules=(),
               yields="train", leak="fail", chip_px={"s2_60m": 64})  # fmt: skip
 PLAN = Plan(
-    fetch=Fetch(source="local", input="data", masks="masks/none.yaml", options={}), classes=CLASSES, split=SPLIT,
+    fetch=Fetch(source="local", input="data", masks="masks/none.yaml", elevation=None, options={}), classes=CLASSES, split=SPLIT,
     members={"fcn": MEMBER, "unet": MEMBER}, ensembles={"main": MAIN},
 )  # fmt: skip
 VOID = {"area", "br", "col", "hr", "img", "input", "link", "meta", "path", "source", "wbr"}
@@ -152,7 +152,7 @@ def test_a_salvaged_page_names_what_failed(run: Path):
 def test_names_are_escaped(run: Path):
     (run / "maps" / "main").rename(run / "maps" / "gone")
     (run / "metrics" / "unet.json").write_text('{"val": {"iou_palaeochannel": 0.5}}')
-    plan = Plan(Fetch(source="local", input="<i>data</i>", masks="masks/none.yaml", options={}), CLASSES, SPLIT,
+    plan = Plan(Fetch(source="local", input="<i>data</i>", masks="masks/none.yaml", elevation=None, options={}), CLASSES, SPLIT,
                 {"unet": MEMBER}, {})  # fmt: skip
     assert "&lt;i&gt;data&lt;/i&gt;" in _build(run, plan)
 

@@ -179,11 +179,21 @@ def test_own_products_under_data_are_tracked_and_used(project):
     shutil.copy2(next((project.home / "build/raw/masks").glob("*.tif")), project.home / "masks/mine.tif")
     project.call("dvc", "add", "data")
     assert "path: data" in (project.home / "data.dvc").read_text()
-    product = {"form": "safe", "pattern": "*.SAFE", "bands": {}, "scale": 1, "offset": 0, "nodata": None, "date": None}
+    product = {
+        "form": "safe",
+        "pattern": "*.SAFE",
+        "bands": {},
+        "scale": 1,
+        "offset": 0,
+        "nodata": None,
+        "date": None,
+        "more": None,
+    }
     project.params["fetch"] = {
         "source": "local",
         "input": "data",
         "masks": "masks/none.yaml",
+        "elevation": None,
         "options": {"products": [product]},
     }
     project.params["masks"] |= {"input": "masks", "patterns": ["*.tif"]}

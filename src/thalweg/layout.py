@@ -5,12 +5,12 @@ Shared by the sources whose files the params describe: `local` and `archive`.
 
 import zipfile
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from thalweg.errors import ParamsError, ProductError
-from thalweg.manifest.products import Product
+from thalweg.manifest.products import Product, ValidFile
 from thalweg.sources import describe_files, link_tree
 
 _SIDECARS_OF_NAME = (".aux.xml", ".ovr", ".msk")
@@ -19,26 +19,47 @@ _TESTED_BYTES = 200_000_000
 """Zips up to this size have every member's CRC checked at fetch; larger ones when their bands are read."""
 
 
+class More(BaseModel):
+    """What only some kinds of files need said."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    role: Literal["scene", "elevation"]
+    """`elevation`: tiles of a height model (GeoTIFF, `.hgt`, `.hgt.zip`), for the channels elevation and slope."""
+    unit: str
+    """Of scaled values: `reflectance`, `dB`, `m`, `1`."""
+    crs: str | None
+    """CRS of files that carry none (PNG and JPG with a world file), or null."""
+    pixel_m: float | None = Field(gt=0)
+    """Edge of a pixel, metres, of pictures without any georeference, which then lie at an arbitrary place; or null."""
+    valid: ValidFile | None
+    """A mask of usable pixels that comes with each product: `{file: "{stem}_udm2.tif", band: 1, values: [1]}`."""
+    date_in_name: str | None
+    """Regular expression whose group 1 is the date (YYYYMMDD or YYYY-MM-DD) in a product's name; or null."""
+
+
 class Layout(BaseModel):
     """One kind of product in a folder."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
-    form: Literal["safe", "raster", "folder"]
+    form: Literal["safe", "raster", "folder", "netcdf"]
     """`safe`: Sentinel-2 SAFE folders or zips; `raster`: one GeoTIFF/JP2 per product that holds all bands;
-    `folder`: one folder per product with a file per band."""
+    `folder`: one folder per product with a file per band; `netcdf`: one time series per file, a variable per band."""
     pattern: str
     """Glob below the folder of the SAFE folders or zips, of the rasters, or of the folders."""
     bands: dict[str, int | str]
     """Empty for `safe`; for `raster` band name → 1-based band number; for `folder` band name → file name."""
-    scale: float = Field(gt=0)
+    scale: Annotated[float, Field(gt=0)] | dict[str, Annotated[float, Field(gt=0)]]
     """Reflectance (or the channel's unit) per digital number; ignored for `safe`, whose XML says it."""
-    offset: float
+    offset: float | dict[str, float]
     """Added to the digital number before scaling; 0 where the offset is already applied; ignored for `safe`."""
     nodata: float | None
     """Digital number that means no measurement; null to trust the file's own tag; ignored for `safe`."""
     date: str | None
     """Sensing date of products that carry none, quoted, or null."""
+    more: More | None
+    """null where nothing of it is needed: scenes of reflectance, georeferenced."""
 
 
 def link_found(layouts: tuple[Layout, ...], folder: Path, raw: Path) -> list[Product]:
@@ -89,7 +110,7 @@ def _found(kind: Layout, folder: Path) -> list[Path]:
     return found
 
 
-_KINDS = {"safe": "SAFE folder or zip", "raster": "raster", "folder": "folder"}
+_KINDS = {"safe": "SAFE folder or zip", "raster": "raster", "folder": "folder", "netcdf": "NetCDF file"}
 
 
 def _is_product(path: Path, kind: Layout) -> bool:

@@ -17,21 +17,41 @@ class ProductFile(Record):
     sha256: str
 
 
+class ValidFile(Record):
+    """A mask of usable pixels that comes with a product (PlanetScope's UDM2)."""
+
+    file: str
+    """Name beside the product's file; `{stem}` stands for its stem."""
+    band: int
+    """1-based."""
+    values: tuple[int, ...]
+    """Those that mean usable."""
+
+
 class Product(Record):
     """One delivered product."""
 
     name: str
     """Product name without `.SAFE`; the scene's name."""
-    form: Literal["safe", "raster", "folder"]
+    form: Literal["safe", "raster", "folder", "netcdf"]
     path: str
     """Of the SAFE folder or zip, of the raster, or of the folder, below build/raw."""
     files: tuple[ProductFile, ...]
     bands: dict[str, int | str]
     """As in `fetch.options.products`; empty for `safe`."""
-    scale: float
-    offset: float
+    scale: float | dict[str, float]
+    offset: float | dict[str, float]
     nodata: float | None
     date: str | None
+    role: Literal["scene", "elevation"] = "scene"
+    """What it is for: elevation tiles make no scenes."""
+    unit: str = "reflectance"
+    """Of the scaled values."""
+    crs: str | None = None
+    """Of files that carry none."""
+    pixel_m: float | None = None
+    """Edge of a pixel of pictures without any georeference, which then lie at an arbitrary place."""
+    valid: ValidFile | None = None
 
 
 class Products(Record):

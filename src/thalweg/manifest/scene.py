@@ -11,7 +11,7 @@ from thalweg.errors import SceneError
 from thalweg.grid import Grid
 from thalweg.manifest import Record, read_record, write_record
 
-SCHEMA = 1
+SCHEMA = 2
 NODATA = -32768
 REFLECTANCE_SCALE = 1e-4
 
@@ -45,7 +45,16 @@ class SceneRecord(Record):
     crs: str
     transform: tuple[float, float, float, float, float, float]
     shape_yx: tuple[int, int]
+    georeferenced: bool
+    """False for a picture that was laid at an arbitrary place."""
+    dtype: str
+    """Of the images: int16 or float32."""
+    dates: tuple[str, ...]
+    """Of a time series, ISO days in order: image_<date>.tif each; empty where there is one image.tif."""
     channels: tuple[Channel, ...]
+    """Of one image; of a time series, those of all dates in order, date by date, named `t00/<channel>`."""
+    prior: float | None
+    """Share of positives in ground of class 0 where only positives were marked, else None."""
     masks: tuple[str, ...]
     """Paths below `masks.input` of the masks that overlap (`<product>:<band>` for a band)."""
     labelled: bool

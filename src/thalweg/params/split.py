@@ -43,11 +43,42 @@ class Fractions(BaseModel):
         return self
 
 
+class Official(BaseModel):
+    """Assignments as others published them, read from files below `split.input`."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    rules: str | None
+    """Split rules of the crop system (YAML, ordered, with year, tile and patch filters), or null."""
+    lists: dict[Literal["train", "val", "test"], str]
+    """Part → text file with a name per line, or COCO JSON (`images[].file_name`); empty where `rules` is given."""
+    tile_px: int | None = Field(gt=0)
+    """Names are those of whole tiles `<scene>_<n>`, n counted row by row over the scene without its incomplete edge
+    tiles (LandCover.ai: 512); null: names are scenes."""
+    swap: bool
+    """Exchange train and val (the holdout member of the crop system)."""
+    keep: dict[Literal["train", "val", "test"], Annotated[float, Field(gt=0, le=1)]]
+    """Share of a part's names that is kept, at random; the rest is unused."""
+    drop_duplicates: tuple[Literal["train", "val", "test"], ...]
+    """Parts, in this order, that lose names which another part has, too; else such a name is an error."""
+
+
 class Split(Section):
     """The spatial split, by ground position and in true metres."""
 
     section: ClassVar[str] = "split"
 
+    input: str
+    """The one path that DVC tracks: a folder of lists and rules, or any file that does not change."""
+    unit: Literal["blocks", "cells", "scenes"]
+    """What is dealt to the parts: blocks on the ground, the cells of each scene (torchbearer), or whole scenes."""
+    cells: int | None = Field(gt=0)
+    """Cells along each side of a scene, where `unit` is cells; else null."""
+    stratify: Literal["classes", "elevation", "none"]
+    """So that every part gets its share of the ground of every class, of every fifth of elevations (a grid needs the
+    channel `elevation`), or nothing but its share of the ground."""
+    official: Official | None
+    """Before rules and units: what the files name goes where they say; the rest is unused."""
     seed: int = Field(ge=0)
     block_m: float = Field(gt=0)
     """Edge of a block on the ground, metres."""

@@ -89,7 +89,7 @@ def _orders(raw: Path, settings: Settings, files: tuple[MaskFile, ...]) -> list[
     products = read_products(raw)
     if not products:
         raise ProductError(f"{raw} lists no product; correct 'fetch' in params.yaml, then run `dvc repro`")
-    codes = {*((SCL,) if settings.grid.scl_invalid else ()), *((settings.masks.band,) if settings.masks.band else ())}
+    codes = {*((SCL,) if settings.grid.valid.scl else ()), *((settings.masks.band,) if settings.masks.band else ())}
     wanted = Wanted(settings.grid.bands, tuple(sorted(codes)), settings.grid.resolution_m)
     orders = []
     for product in products:

@@ -130,10 +130,10 @@ def _read_bands(delivery: Delivery, window: Window) -> dict[str, np.ndarray]:
 
 
 def _usable(delivery: Delivery, grid: GridParams) -> np.ndarray | None:
-    if not grid.scl_invalid:
+    if not grid.valid.scl:
         return None
     codes = read_codes(delivery, delivery.labels[SCL], outside=0)
-    return ~np.isin(codes, np.array(grid.scl_invalid, np.uint8))
+    return ~np.isin(codes, np.array(grid.valid.scl, np.uint8))
 
 
 def read_codes(delivery: Delivery, layer: Layer, outside: int) -> np.ndarray:

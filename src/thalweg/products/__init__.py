@@ -6,7 +6,9 @@ Opening a product reads metadata and headers only; pixels come through `thalweg.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from thalweg.grid import Grid
+import numpy as np
+
+from thalweg.grid import Grid, Window
 
 
 def words(grid: Grid) -> str:
@@ -24,12 +26,18 @@ class Layer:
     """What GDAL opens (`/vsizip/…` inside a zip)."""
     index: int
     """1-based band in that file."""
+    grid: Grid
+    """Where the file's pixels lie: the delivery's own grid, or a coarser or finer one."""
     scale: float
     offset: float
     nodata: float | None
     """Digital number that means no measurement."""
     saturated: float | None
     """Digital number that means more light than the instrument could measure."""
+    unit: str = "reflectance"
+    """Of the physical value."""
+    read: Callable[[Window], np.ndarray] | None = None
+    """Digital numbers (h, w) of a window on `grid`, for forms that GDAL does not read; None: `path` is read by GDAL."""
     masked: bool = False
     """Whether the file has a mask or alpha band of its own, which then says, too, where there is no measurement."""
 
@@ -48,7 +56,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Delivery:
-    """An opened product, brought down to what a grid wants of it; all bands lie on one pixel grid."""
+    """An opened product, brought down to what a grid wants of it: one date."""
 
     product: str
     """Product id as its producer wrote it."""
@@ -56,9 +64,10 @@ class Delivery:
     sensing_time: str | None
     """ISO 8601, UTC."""
     grid: Grid
+    """Of the scene to be made."""
     bands: dict[str, Layer]
     labels: dict[str, Layer]
-    """May lie on a coarser grid than the bands; brought onto theirs by nearest."""
+    """Brought onto the scene's grid by nearest."""
     warnings: tuple[str, ...]
     verify: Callable[[], None]
     """Reads the wanted files once and compares size and checksum with what the producer states.

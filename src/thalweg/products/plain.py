@@ -27,7 +27,7 @@ def open_plain(product: Product, raw: Path, wanted: Wanted) -> Delivery:
     """
     places = {name: _place(product, raw, name) for name in (*wanted.bands, *wanted.labels)}
     headers = {path: _read_header(path) for path in {path for path, _ in places.values()}}
-    layers = {name: _layer(product, headers[path], path, index) for name, (path, index) in places.items()}
+    layers = {name: _layer(product, name, headers[path], path, index) for name, (path, index) in places.items()}
     grid = _common_grid(product, {name: headers[path].grid for name, (path, _) in places.items()})
     _check_resolution(product, grid, wanted.resolution_m)
     return Delivery(
@@ -77,14 +77,26 @@ def _place(product: Product, raw: Path, name: str) -> tuple[Path, int]:
     )
 
 
-def _layer(product: Product, header: _Header, path: Path, index: int) -> Layer:
+def _layer(product: Product, name: str, header: _Header, path: Path, index: int) -> Layer:
     if not 1 <= index <= len(header.nodata):
         raise ProductError(
             f"{path} has {len(header.nodata)} bands, but its list names band {index}; "
             "correct 'bands' in fetch.options.products"
         )
+    scale = product.scale[name] if isinstance(product.scale, dict) else product.scale
+    offset = product.offset[name] if isinstance(product.offset, dict) else product.offset
     nodata = product.nodata if product.nodata is not None else header.nodata[index - 1]
-    return Layer(str(path), index, product.scale, product.offset, nodata, None, header.masked[index - 1])
+    return Layer(
+        str(path),
+        index,
+        header.grid,
+        scale,
+        offset,
+        nodata,
+        None,
+        product.unit,
+        masked=header.masked[index - 1],
+    )
 
 
 def _common_grid(product: Product, grids: dict[str, Grid]) -> Grid:

@@ -46,7 +46,7 @@ def open_safe(product: Product, raw: Path, wanted: Wanted) -> Delivery:
         sensing_time=metadata.sensing_time,
         grid=grid,
         bands={band: _layer(container, metadata, band, path) for band, path in bands.items()},
-        labels={band: Layer(container.gdal_path(path), 1, 1.0, 0.0, None, None) for band, path in labels.items()},
+        labels={band: _codes(container, path) for band, path in labels.items()},
         warnings=metadata.warnings,
         verify=partial(_verify, container, product.name, [*bands.values(), *labels.values()]),
     )
@@ -91,7 +91,7 @@ def _pick_labels(images: _Images, name: str, band: str, resolution_m: int) -> st
     paths = images.get(band, {})
     if not paths:
         raise ProductError(
-            f"{name} has no {band} image; deliver it, or, if it is not to be had, set the grid's scl_invalid to [] "
+            f"{name} has no {band} image; deliver it, or, if it is not to be had, set the grid's valid.scl to [] "
             "(and masks.band to null where it names this band) in params.yaml"
         )
     return paths[min(paths, key=lambda metres: abs(metres - resolution_m))]
@@ -99,7 +99,15 @@ def _pick_labels(images: _Images, name: str, band: str, resolution_m: int) -> st
 
 def _layer(container: Container, metadata: Metadata, band: str, path: str) -> Layer:
     scale = 1 / metadata.quantification
-    return Layer(container.gdal_path(path), 1, scale, metadata.offset(band), metadata.nodata, metadata.saturated)
+    file = container.gdal_path(path)
+    return Layer(
+        file, 1, raster.read_grid(Path(file)), scale, metadata.offset(band), metadata.nodata, metadata.saturated
+    )
+
+
+def _codes(container: Container, path: str) -> Layer:
+    file = container.gdal_path(path)
+    return Layer(file, 1, raster.read_grid(Path(file)), 1.0, 0.0, None, None, "1")
 
 
 def _checked_grid(container: Container, name: str, bands: dict[str, str], resolution_m: int) -> Grid:

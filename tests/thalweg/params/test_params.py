@@ -143,8 +143,8 @@ def test_names_that_point_nowhere(recipe, change, message):
     [
         (lambda data: data["grids"]["s2_60m"]["bands"].append("B02"), r"B02 is named twice in bands and channels"),
         (
-            lambda data: data["grids"]["s2_60m"]["scl_invalid"].append(300),
-            r"scl_invalid\.6' is 300: input should be less",
+            lambda data: data["grids"]["s2_60m"]["valid"]["scl"].append(300),
+            r"valid\.scl\.6' is 300: input should be less",
         ),
         (
             lambda data: data["split"]["chip_px"].update(s2_60m=0),

@@ -42,8 +42,8 @@ def test_sample_scene_with_its_mask(tmp_path):
     safe = copy_safe(make_safe(tmp_path / "made", cloud_cover=0.3), tmp_path / "raw")
     index(tmp_path / "raw", safe)
     mask = sample.make_mask(tmp_path / "masks", tile="T20KNA", seed=3, size_60m_px=32)
-    grid = grid_params(channels=("nd(B8A,B04)",), scl_invalid=(0, 1, 3, 8, 9, 10))
-    with_20m = grid_params(resolution_m=20, scl_invalid=(0, 1, 3, 8, 9, 10))
+    grid = grid_params(channels=("nd(B8A,B04)",), scl=(0, 1, 3, 8, 9, 10))
+    with_20m = grid_params(resolution_m=20, scl=(0, 1, 3, 8, 9, 10))
     masks = mask_params(patterns=("T*.tif",))
     (coarse,) = build(tmp_path, grid, masks).values()
     (fine,) = build(tmp_path, with_20m, masks, out="fine").values()
@@ -226,7 +226,7 @@ def test_same_input_same_bytes(tmp_path):
         contents.append({path.name: path.read_bytes() for path in scene.folder.iterdir()})
     assert contents[0] == contents[1]
     assert set(contents[0]) == {"image.tif", "valid.tif", "mask.tif", "scene.json"}
-    assert json.loads(contents[0]["scene.json"])["schema_version"] == 1
+    assert json.loads(contents[0]["scene.json"])["schema_version"] == 2
 
 
 def test_stripes_do_not_change_the_pixels(tmp_path):

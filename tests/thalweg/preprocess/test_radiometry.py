@@ -1,14 +1,17 @@
 """Digital numbers to stored values, by hand."""
 
 import numpy as np
+from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 
+from thalweg.grid import Grid
 from thalweg.preprocess import radiometry
 from thalweg.products import Layer
 
-NEW = Layer("b.jp2", 1, 1e-4, -1000.0, 0.0, 65535.0)
-OLD = Layer("b.jp2", 1, 1e-4, 0.0, 0.0, 65535.0)
+GRID = Grid("EPSG:32720", Affine(10, 0, 0, 0, -10, 0), (4, 4))
+NEW = Layer("b.jp2", 1, GRID, 1e-4, -1000.0, 0.0, 65535.0)
+OLD = Layer("b.jp2", 1, GRID, 1e-4, 0.0, 0.0, 65535.0)
 
 
 def stored(digital: list[int], layer: Layer) -> tuple[list[int], int]:
@@ -39,14 +42,14 @@ def test_saturated_is_measured_but_told_apart():
 
 def test_nan_is_no_measurement_whatever_the_tag():
     floats = np.array([np.nan, 0.0, 0.5, np.inf], np.float32)
-    layer = Layer("f.tif", 1, 1.0, 0.0, None, None)
+    layer = Layer("f.tif", 1, GRID, 1.0, 0.0, None, None)
     assert radiometry.measured(floats, layer).tolist() == [False, True, True, False]
     values, _ = radiometry.to_stored(radiometry.to_reflectance(floats, layer), radiometry.measured(floats, layer), 1e-4)
     assert values.tolist() == [-32768, 0, 5000, -32768]
 
 
 def test_a_plain_raster_without_nodata_measures_everywhere():
-    layer = Layer("f.tif", 1, 1e-4, 0.0, None, None)
+    layer = Layer("f.tif", 1, GRID, 1e-4, 0.0, None, None)
     assert radiometry.measured(np.array([0, 7], np.uint16), layer).all()
 
 

@@ -129,7 +129,7 @@ def test_scl_decides_validity_and_is_never_shifted(tmp_path, new):
     codes = np.tile(np.arange(12, dtype=np.uint8), (32, 3))[:, :32]
     write_jp2(jp2(safe, "SCL"), lambda _: codes)
     index(tmp_path / "raw", safe)
-    (scene,) = build(tmp_path, grid_params(scl_invalid=(0, 1, 3, 8, 9, 10))).values()
+    (scene,) = build(tmp_path, grid_params(scl=(0, 1, 3, 8, 9, 10))).values()
     (plain,) = build(tmp_path, grid_params(), out="plain").values()
     assert (scene.valid == (plain.valid & ~np.isin(codes, [0, 1, 3, 8, 9, 10]))).all()
 
@@ -142,7 +142,7 @@ def test_zip_gives_the_same_scene_as_the_folder(tmp_path, new):
         for path in sorted(new.rglob("*")):
             archive.write(path, f"{new.name}/{path.relative_to(new)}")
     index(packed.parent, packed)
-    grid = grid_params(scl_invalid=(3, 8, 9))
+    grid = grid_params(scl=(3, 8, 9))
     (one,), (other,) = build(tmp_path / "folder", grid).values(), build(tmp_path / "zip", grid).values()
     assert (one.image == other.image).all()
     assert (one.valid == other.valid).all()
@@ -162,8 +162,8 @@ def test_missing_scl_says_how_to_do_without(tmp_path, new):
     safe = place(tmp_path, new)
     for path in safe.rglob("*_SCL_*.jp2"):
         path.unlink()
-    with pytest.raises(ProductError, match=r"has no SCL image; deliver it, or.* set the grid's scl_invalid to \[\]"):
-        build(tmp_path, grid_params(scl_invalid=(3,)))
+    with pytest.raises(ProductError, match=r"has no SCL image; deliver it, or.* set the grid's valid.scl to \[\]"):
+        build(tmp_path, grid_params(scl=(3,)))
 
 
 def test_safe_needs_a_resolution(tmp_path, new):
@@ -342,7 +342,7 @@ def test_real_crop_of_baseline_02_11():
     delivery = open_real(safe, 20, ("B05", "B11"))
     assert (delivery.baseline, {layer.offset for layer in delivery.bands.values()}) == ("02.11", {0.0})
     assert delivery.warnings[0].endswith("baseline 02.11 has 10000 and no offset")
-    with pytest.raises(ProductError, match=r"has no SCL image; .*scl_invalid to \[\]"):
+    with pytest.raises(ProductError, match=r"has no SCL image; .*valid.scl to \[\]"):
         open_real(safe, 20, ("B05",), ("SCL",))
     with pytest.raises(ProductError, match=r"no band B02 at 60 m .*it has B01, B09"):
         open_real(safe, 60, ("B01", "B02"))
@@ -425,7 +425,7 @@ def test_t43_scl_is_neither_shifted_nor_interpolated(tmp_path, new):
     write_jp2(jp2(safe, "SCL"), lambda _: codes)
     index(tmp_path / "raw", safe)
     (plain,) = build(tmp_path, grid_params(resolution_m=20), out="plain").values()
-    (scene,) = build(tmp_path, grid_params(resolution_m=20, scl_invalid=(8,)), out="scl").values()
+    (scene,) = build(tmp_path, grid_params(resolution_m=20, scl=(8,)), out="scl").values()
     assert (scene.valid == (plain.valid & (np.kron(codes, np.ones((3, 3), int)) != 8))).all()
 
 

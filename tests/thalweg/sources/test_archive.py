@@ -67,7 +67,7 @@ def write_list(tmp_path, *archives: dict):
 
 def options(pattern: str = "**/*.tif", masks: tuple[str, ...] = ()) -> archive.Options:
     layout = {"form": "raster", "pattern": pattern, "bands": {"B02": 1}, "scale": 1.0, "offset": 0.0, "nodata": None,
-              "date": None}  # fmt: skip
+              "date": None, "more": None}  # fmt: skip
     return archive.Options.model_validate_json(json.dumps({"products": [layout], "masks": masks}))
 
 

@@ -137,7 +137,7 @@ def test_preprocess_takes_a_product_with_some_of_its_files(cdse, tmp_path):
 
     chosen, given = locked(cdse, tmp_path)
     write_products(deliver(chosen, given, tmp_path), tmp_path / "raw")
-    scenes = build(tmp_path, grid_params(bands=("B02", "B03"), scl_invalid=(3, 8)))
+    scenes = build(tmp_path, grid_params(bands=("B02", "B03"), scl=(3, 8)))
     assert len(scenes) == 2
     with pytest.raises(Exception, match=r"has no band B04 at 60 m; at that resolution it has B02, B03"):
         build(tmp_path, grid_params(bands=("B04",)), out="more")

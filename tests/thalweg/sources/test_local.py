@@ -15,10 +15,21 @@ ONES = np.ones((1, 2, 2), np.uint16)
 
 def options(folder, *kinds) -> Fetch:
     products = [
-        {"form": form, "pattern": pattern, "bands": {}, "scale": 1e-4, "offset": 0.0, "nodata": None, "date": None}
+        {
+            "form": form,
+            "pattern": pattern,
+            "bands": {},
+            "scale": 1e-4,
+            "offset": 0.0,
+            "nodata": None,
+            "date": None,
+            "more": None,
+        }
         for form, pattern in kinds
     ]
-    return Fetch(source="local", input=str(folder), masks="masks/none.yaml", options={"products": products})
+    return Fetch(
+        source="local", input=str(folder), masks="masks/none.yaml", elevation=None, options={"products": products}
+    )
 
 
 def fetch(tmp_path, *kinds):

@@ -11,7 +11,7 @@ from thalweg.params.fetch import Fetch
 def fetch_options(*dates, **changes):
     products = [{"tile": "T20KNA", "date": date, "baseline": "05.11"} for date in dates or ("2025-10-03",)]
     options = {"seed": 2, "size_60m_px": 16, "cloud_cover": 0.0, "products": products} | changes
-    return Fetch(source="sample", input="src/thalweg/sample", masks="masks/none.yaml", options=options)
+    return Fetch(source="sample", input="src/thalweg/sample", masks="masks/none.yaml", elevation=None, options=options)
 
 
 def inodes(folder):

@@ -13,7 +13,7 @@ from thalweg.params import Section
 from thalweg.params.fetch import Fetch
 
 OPTIONS = Fetch(
-    source="sample", input="src/thalweg/sample", masks="masks/none.yaml",
+    source="sample", input="src/thalweg/sample", masks="masks/none.yaml", elevation=None,
     options={"seed": 0, "size_60m_px": 16, "cloud_cover": 0.0,
              "products": [{"tile": "T20KNA", "date": "2025-10-03", "baseline": "05.11"}]},
 )  # fmt: skip

@@ -26,6 +26,7 @@ CLASSES = Classes(legend=(ClassInfo(name="ground", color="#000000"), ClassInfo(n
 
 def params(**changes) -> Split:
     section = {
+        "input": "masks/none.yaml", "unit": "blocks", "cells": None, "stratify": "classes", "official": None,
         "seed": 3, "block_m": 900, "buffer_m": 120, "fractions": {"train": 0.6, "val": 0.2, "test": 0.2},
         "rules": [], "yields": "train", "leak": "fail", "chip_px": {"g60": 16, "g20": 32},
     }  # fmt: skip
