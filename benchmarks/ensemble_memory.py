@@ -21,6 +21,7 @@ from thalweg import raster
 from thalweg.bands import wavelength_nm
 from thalweg.classes import ClassInfo
 from thalweg.grid import Grid, iter_blocks
+from thalweg.manifest.card import SCHEMA as CARD_SCHEMA
 from thalweg.manifest.card import ModelCard, Normalisation, write_card
 from thalweg.manifest.chips import PARTS, part_path, write_chips
 from thalweg.manifest.scene import NODATA, REFLECTANCE_SCALE, SCHEMA, Channel, Scene, SceneRecord, write_scene_record
@@ -118,7 +119,8 @@ def _make_scene(folder: Path, shape: tuple[int, int]) -> Scene:
                              unit="reflectance") for band in BANDS)  # fmt: skip
     record = SceneRecord(schema_version=SCHEMA, name=folder.name, grid=GRID, product="bench", baseline=None,
                          offsets_applied={}, sensing_time=None, crs=grid.crs_wkt, transform=tuple(grid.transform)[:6],
-                         shape_yx=shape, channels=channels, masks=("bench",), labelled=True, valid_fraction=1.0,
+                         shape_yx=shape, georeferenced=True, dtype="int16", dates=(), prior=None,
+                         channels=channels, masks=("bench",), labelled=True, valid_fraction=1.0,
                          clipped={}, sources={}, warnings=())  # fmt: skip
     write_scene_record(record, folder)
     return Scene(folder)
@@ -130,9 +132,10 @@ def _make_member(folder: Path, scene: Scene, seed: int) -> None:
     from thalweg import models  # noqa: PLC0415
 
     count = len(BANDS)
-    card = ModelCard(schema_version=1, member=folder.name, architecture="unet",
+    card = ModelCard(schema_version=CARD_SCHEMA, member=folder.name, architecture="unet",
                      options={"widths": [8, 16], "dropout": 0.0, "upsample": "nearest"}, architecture_sha256="0" * 64,
-                     grid=GRID, pixel_m=20.0, channels=scene.record.channels,
+                     grid=GRID, pixel_m=20.0, pixel_m_range=(20.0, 20.0), channels=scene.record.channels,
+                     deciles=(), shares=(),
                      normalisation=Normalisation(mean=(0.1,) * count, std=(0.05,) * count), classes=CLASSES.legend,
                      window_px=128, overlap=0.25, temperature=1.0, metrics={}, epoch=0, git_commit=None, products=(),
                      packages={})  # fmt: skip

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from thalweg import mask_catalogue, params, sources, stage
+from thalweg import elevation_tiles, mask_catalogue, params, sources, stage
 from thalweg.manifest.products import write_products
 from thalweg.params.fetch import Fetch
 
@@ -10,13 +10,15 @@ STORE = Path(".cache/products")
 
 
 def main() -> None:
-    """Delivers the products and masks that `fetch` asks for into build/raw, as hard links into .cache/products.
+    """Delivers the products, heights and masks that `fetch` asks for into build/raw, as links into .cache/products.
 
     In: the section `fetch` of params.yaml and the two paths that it names. Out: build/raw with an index, products.json.
     """
     options = params.load(Fetch)
     with stage.outs("build/raw") as [raw]:
-        write_products(sources.fetch_products(options, raw, STORE), raw)
+        products = sources.fetch_products(options, raw, STORE)
+        heights = elevation_tiles.fetch_elevation(options.elevation, raw, STORE)
+        write_products([*products, *heights], raw)
         mask_catalogue.fetch_masks(Path(options.masks), raw, STORE)
 
 

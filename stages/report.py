@@ -4,6 +4,7 @@ from pathlib import Path
 
 from thalweg import params, stage
 from thalweg.params.classes import Classes
+from thalweg.params.crossval import Crossval
 from thalweg.params.ensembles import Ensemble
 from thalweg.params.fetch import Fetch
 from thalweg.params.models import Member
@@ -17,7 +18,8 @@ def main() -> None:
     Reads metrics/, plots/, maps/, build/scenes, build/split and build/raw/products.json. Writes report/index.html.
     """
     plan = Plan(fetch=params.load(Fetch), classes=params.load(Classes), split=params.load(Split),
-                members=params.load_items(Member), ensembles=params.load_items(Ensemble))  # fmt: skip
+                members=params.load_items(Member), ensembles=params.load_items(Ensemble),
+                crossval=tuple(params.load_items(Crossval)))  # fmt: skip
     with stage.outs("report/index.html") as [page]:
         build_report(Files.below(Path()), plan, page)
 

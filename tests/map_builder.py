@@ -12,7 +12,7 @@ from scene_builder import make_scene
 from thalweg import models, raster
 from thalweg.classes import ClassInfo
 from thalweg.ensemble import build_map
-from thalweg.manifest.card import ModelCard, Normalisation, write_card
+from thalweg.manifest.card import SCHEMA, ModelCard, Normalisation, write_card
 from thalweg.manifest.chips import PARTS, part_path, write_chips
 from thalweg.manifest.scene import Scene
 from thalweg.params.classes import Classes
@@ -34,8 +34,9 @@ def make_member(folder: Path, scene: Scene, legend=LEGEND, seed: int = 0, window
     """A model directory with fresh weights that `seed` decides."""
     bands = len(scene.record.channels)
     card = ModelCard(
-        schema_version=1, member=folder.name, architecture="fcn", options={"num_filters": 4},
-        architecture_sha256="0" * 64, grid=scene.record.grid, pixel_m=60.0, channels=scene.record.channels,
+        schema_version=SCHEMA, member=folder.name, architecture="fcn", options={"num_filters": 4},
+        architecture_sha256="0" * 64, grid=scene.record.grid, pixel_m=60.0,
+        pixel_m_range=(20.0, 60.0), deciles=(), shares=(), channels=scene.record.channels,
         normalisation=Normalisation(mean=(0.18,) * bands, std=(0.05,) * bands), classes=legend, window_px=window_px,
         overlap=0.5, temperature=1.0, metrics={}, epoch=0, git_commit=None, products=(), packages={},
     )  # fmt: skip

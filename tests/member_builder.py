@@ -87,7 +87,7 @@ def _rows(scene: Scene, parts: np.ndarray) -> list[dict[str, Any]]:
             counts = [int(((labels == k) & inside).sum()) for k in range(len(NAMES))]
             if sum(counts):
                 rows.append({"scene": scene.name, "row": window.row, "col": window.col, "size": CHIP_PX,
-                             "block": f"{scene.name}-{window.row}", "part": part, "valid_fraction": float(inside.mean()),
+                             "block": f"{scene.name}-{window.row}", "part": part, "valid_fraction": float(inside.mean()), "hidden_fraction": 0.0,
                              "labelled_px": sum(counts), **{f"px_{n}": c for n, c in zip(NAMES, counts, strict=True)}})  # fmt: skip
     return rows
 
@@ -95,8 +95,15 @@ def _rows(scene: Scene, parts: np.ndarray) -> list[dict[str, Any]]:
 def _stats(pixels: np.ndarray, scene: Scene, rows: pd.DataFrame) -> Stats:
     values = pixels * 1e-4
     p02, p50, p98 = (tuple(row.tolist()) for row in np.quantile(values, (0.02, 0.5, 0.98), axis=0))
+    deciles = np.quantile(values, np.arange(1, 10) / 10, axis=0, method="inverted_cdf").T
+    bins = [np.diff([0, *((band[:, None] <= edges).mean(0)), 1]) for band, edges in zip(values.T, deciles, strict=True)]
     sums = rows.groupby("part")[[f"px_{name}" for name in NAMES]].sum()
     counts = {str(part): {name: int(row[f"px_{name}"]) for name in NAMES} for part, row in sums.iterrows()}
     return Stats(channels=tuple(c.name for c in scene.record.channels), mean=tuple(values.mean(0).tolist()),
                  std=tuple(values.std(0).tolist()), p02=p02, p50=p50, p98=p98, pixels=len(values),
-                 class_px=counts["train"], parts_px=counts, leak_m=None)  # fmt: skip
+                 deciles=_nested(deciles), shares=_nested(bins),
+                 class_px=counts["train"], parts_px=counts, leak_m=None, shown_m=None, hidden_fraction=0.0)  # fmt: skip
+
+
+def _nested(rows: Any) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(float(value) for value in row) for row in rows)

@@ -9,7 +9,7 @@ from affine import Affine
 from thalweg import raster, sample
 from thalweg.grid import Grid
 from thalweg.manifest.products import Product, write_products
-from thalweg.manifest.scene import Scene
+from thalweg.manifest.scene import Scene, read_scenes
 from thalweg.params.classes import Classes
 from thalweg.params.grids import GridParams, Valid
 from thalweg.params.masks import Masks
@@ -131,4 +131,4 @@ def build(
         target,
         folder / "store",
     )
-    return {path.name: Scene(path) for path in sorted(target.iterdir())}
+    return read_scenes(target)

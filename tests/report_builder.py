@@ -11,6 +11,7 @@ from thalweg import maps
 from thalweg.classes import ClassInfo
 from thalweg.grid import Grid
 from thalweg.manifest.chips import Stats, write_stats
+from thalweg.manifest.crossval import CrossvalScores, write_crossval
 from thalweg.manifest.heldout import Heldout, PartScores, write_heldout
 from thalweg.manifest.products import Product, write_products
 from thalweg.params.classes import Classes
@@ -60,6 +61,25 @@ def make_metrics(root: Path, test: bool = True) -> None:
     _write(root / "metrics" / "ensemble" / "main.json", data)
 
 
+def make_crossval(root: Path, member: str = "unet") -> None:
+    """Five folds whose scores are made up, a random split that flatters by 0.12."""
+    mean, std = {"iou_palaeochannel": 0.47, "ece": 0.05}, {"iou_palaeochannel": 0.05, "ece": 0.01}
+    pooled, random = {"iou_palaeochannel": 0.48, "ece": 0.05}, {"iou_palaeochannel": 0.6, "ece": 0.04}
+    optimism = {"iou_palaeochannel": 0.12, "ece": -0.01}
+    folds = {str(number): mean for number in range(5)}
+    found = CrossvalScores(member=member, folds=folds, mean=mean, std=std, pooled=pooled, random=random, blocks=37,
+                           confusion=((90, 10), (4, 16)), optimism=optimism)  # fmt: skip
+    write_crossval(found, root / "metrics" / "crossval" / f"{member}.json")
+
+
+def make_shift(root: Path, shift: dict[str, dict[str, float]]) -> None:
+    """Stability indices of the map's member `unet`."""
+    path = root / "ensembles" / "main" / "card.json"
+    card = json.loads(path.read_text())
+    card["members"]["unet"]["shift"] = shift
+    _write(path, card)
+
+
 def make_split(root: Path) -> None:
     corners = [[-65.0, -26.0], [-64.96, -26.0], [-64.96, -26.04], [-65.0, -26.04], [-65.0, -26.0]]
     features = [
@@ -69,8 +89,8 @@ def make_split(root: Path) -> None:
     ]  # fmt: skip
     _write(root / "build" / "split" / "blocks.geojson", {"type": "FeatureCollection", "features": features})
     px = {"background": 1234, "palaeochannel": 567}
-    stats = Stats(channels=("B04",), mean=(0.1,), std=(0.1,), p02=(0.0,), p50=(0.1,), p98=(0.2,), pixels=1801,
-                  class_px=px, parts_px={"train": px, "val": px, "test": px}, leak_m=261.4)  # fmt: skip
+    stats = Stats(channels=("B04",), mean=(0.1,), std=(0.1,), p02=(0.0,), p50=(0.1,), p98=(0.2,), pixels=1801, deciles=((0.1,) * 9,), shares=((0.1,) * 10,),
+                  class_px=px, parts_px={"train": px, "val": px, "test": px}, leak_m=261.4, shown_m=253.0, hidden_fraction=0.05)  # fmt: skip
     write_stats(stats, root / "build" / "split", "s2_60m")
 
 

@@ -37,6 +37,7 @@ def make_scene(
     valid: np.ndarray | None = None,
     image: np.ndarray | None = None,
     masks: tuple[str, ...] = ("mask.tif",),
+    dates: tuple[str, ...] = (),
 ) -> Scene:
     """Writes one scene below a grid's folder and opens it.
 
@@ -53,16 +54,20 @@ def make_scene(
         valid: (H, W) uint8, 0 = unusable; all usable if None.
         image: (H, W, C) int16 stored values; made up from the mask if None.
         masks: `record.masks` of a labelled scene.
+        dates: Of a time series, whose image is (H, W, T × C), date by date; one image if there are none.
     """
     rng = np.random.default_rng(seed)
     labels = _blobs(rng, shape) if isinstance(mask, str) else mask
     grid = Grid(crs, Affine(pixel, 0, origin[0], 0, -pixel, origin[1]), shape)
     usable = np.ones(shape, np.uint8) if valid is None else valid.astype(np.uint8)
-    pixels = _pixels(rng, shape, len(channels), labels) if image is None else image
+    named = tuple(f"t{number:02}/{name}" for number in range(len(dates)) for name in channels) or channels
+    pixels = _pixels(rng, shape, len(named), labels) if image is None else image
     pixels[usable == 0] = NODATA
     home = folder / name
     home.mkdir(parents=True)
-    _write(home / "image.tif", grid, pixels, NODATA, channels)
+    files = tuple(f"image_{date}.tif" for date in dates) or ("image.tif",)
+    for file, planes in zip(files, np.split(pixels, len(files), axis=2), strict=True):
+        _write(home / file, grid, planes, NODATA, channels)
     _write(home / "valid.tif", grid, usable[:, :, None], None, ("valid",))
     if labels is not None:
         _write(home / "mask.tif", grid, labels.astype(np.uint8)[:, :, None], IGNORE, ("mask",))
@@ -79,14 +84,14 @@ def make_scene(
         shape_yx=shape,
         georeferenced=True,
         dtype=str(pixels.dtype),
-        dates=(),
+        dates=dates,
         prior=None,
-        channels=tuple(Channel(name=c, wavelength_nm=wavelength_nm(c), scale=REFLECTANCE_SCALE, offset=0.0,
-                               unit="reflectance") for c in channels),
+        channels=tuple(Channel(name=c, wavelength_nm=wavelength_nm(c.rpartition("/")[2]), scale=REFLECTANCE_SCALE,
+                               offset=0.0, unit="reflectance") for c in named),
         masks=() if labels is None else masks,
         labelled=labels is not None,
         valid_fraction=float(usable.mean()),
-        clipped=dict.fromkeys(channels, 0),
+        clipped=dict.fromkeys(named, 0),
         sources={},
         warnings=(),
     )  # fmt: skip

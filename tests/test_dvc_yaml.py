@@ -20,10 +20,11 @@ NEUTRAL = frozenset({"thalweg", "thalweg.errors", "thalweg.stage"}) | {
 }
 """Cannot change a number, so that an edit must not rerun anything: the version, messages, the Typer boundary, and the
 providers' rooms."""
-EDGE = {"thalweg.bring", "thalweg.mask_catalogue", "thalweg.provision"}
+EDGE = {"thalweg.bring", "thalweg.elevation_tiles", "thalweg.mask_catalogue", "thalweg.provision"}
 """Besides the sources, what may use the providers' rooms: what hands files on only when their checksum fits."""
-WIDE = ("src/thalweg/losses", "src/thalweg/dataset")
-"""Folders that dvc.yaml may name whole: losses are loaded by name, several to a member."""
+WIDE = ("src/thalweg/losses", "src/thalweg/dataset", "src/thalweg/models")
+"""Folders that dvc.yaml may name whole: losses are loaded by name, several to a member; of its members' architectures the
+stage crossval cannot know the names, since foreach sees the items of one section alone."""
 PARAMS_FILES = [ROOT / "params.yaml", *sorted((ROOT / "recipes").glob("*.yaml"))]
 
 
@@ -67,10 +68,16 @@ def resolved(params: Path, home: Path) -> tuple[Stage, ...]:
         return tuple(stages)
 
 
-@pytest.fixture(params=PARAMS_FILES, ids=lambda path: path.stem, scope="module")
-def recipe(request):
-    """A params file."""
-    return request.param
+@pytest.fixture(params=[*PARAMS_FILES, None], ids=lambda path: path.stem if path else "crossval", scope="module")
+def recipe(request, tmp_path_factory):
+    """A params file; the last is the sample's with a member cross-validated, which no recipe does by default."""
+    if request.param:
+        return request.param
+    text = (ROOT / "recipes/sample.yaml").read_text("utf-8")
+    assert "\ncrossval: {}\n" in text
+    path = tmp_path_factory.mktemp("recipe") / "crossval.yaml"
+    path.write_text(text.replace("\ncrossval: {}\n", "\ncrossval:\n  fcn: {folds: 5, random: true}\n"), "utf-8")
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +97,10 @@ def loaded_by_name(stage: Stage, recipe: Path, found: set[str]) -> set[str]:
     names = set()
     if "thalweg.sources" in found and stage.script == "stages.fetch":
         names.add(f"thalweg.sources.{data['fetch']['source']}")
-    if "thalweg.models" in found and stage.script == "stages.train":
+    trains = stage.script in ("stages.train", "stages.crossval")
+    if "thalweg.models" in found and trains:
         names.add(f"thalweg.models.{data['models'][stage.item]['model']}")
-    if "thalweg.losses" in found and stage.script == "stages.train":
+    if "thalweg.losses" in found and trains:
         names |= {f"thalweg.losses.{name}" for name in data["models"][stage.item]["loss"]}
     if "thalweg.reducers" in found and stage.script == "stages.ensemble":
         names.add(f"thalweg.reducers.{data['ensembles'][stage.item]['reducer']}")

@@ -12,13 +12,15 @@ from map_builder import CLASSES, LEGEND, THIRD, Room, make_chips, make_ensemble,
 from scene_builder import make_scene
 
 from thalweg.classes import IGNORE
+from thalweg.distribution import Distribution
 from thalweg.ensemble import build_map
-from thalweg.errors import DegradedDataWarning, EnsembleError
+from thalweg.errors import ContractError, DegradedDataWarning, EnsembleError
 from thalweg.grid import cut
 from thalweg.infer import Predictor, iter_rows
+from thalweg.manifest.card import read_card, write_card
 from thalweg.manifest.chips import PARTS
 from thalweg.manifest.ensembles import read_ensemble_card
-from thalweg.manifest.scene import NODATA, Scene
+from thalweg.manifest.scene import NODATA, Scene, write_scene_record
 from thalweg.maps import PROB_NODATA, PROB_SCALE
 from thalweg.params.classes import Classes
 
@@ -229,8 +231,30 @@ def test_a_member_of_other_classes_or_channels_is_no_member(room) -> None:
         room.build(make_ensemble(), classes=Classes(legend=(LEGEND[0], THIRD)))
     other = make_scene(room.root / "other" / "g60", "a", channels=("B8A", "B04"))
     make_member(room.root / "models" / "one", other)
-    with pytest.raises(EnsembleError, match="has channels B04, B8A, but member 'one' was trained on B8A, B04"):
+    with pytest.raises(
+        ContractError, match=r"'one' was trained on channels B8A, B04, but scene .*a has channels B04, B8A"
+    ):
         room.build(make_ensemble())
+
+
+def test_a_scene_unlike_the_training_is_a_counted_warning_and_on_the_card(room) -> None:
+    card = read_card(room.root / "models" / "one")
+    seen = [Distribution(channel, room.scenes[0].image.dtype) for channel in card.channels]
+    for number, distribution in enumerate(seen):  # the member learned from scene a, and from half of b's reflectance
+        distribution.add(room.scenes[0].image[..., number])
+        distribution.add(room.scenes[1].image[..., number] // 2)
+    deciles = tuple(distribution.quantiles([k / 10 for k in range(1, 10)]) for distribution in seen)
+    shares = tuple(distribution.shares(edges) for distribution, edges in zip(seen, deciles, strict=True))
+    write_card(card.model_copy(update={"deciles": deciles, "shares": shares}), room.root / "models" / "one")
+    with pytest.warns(
+        DegradedDataWarning, match=r"input of member 'one' .* in 2 of 2 scenes, most in B\w+ of \w \(stab"
+    ):
+        room.build(make_ensemble(members=("one", "two")))
+    members = read_ensemble_card(room.root / "card").members
+    assert set(members["one"].shift) == {"a", "b"}
+    assert set(members["one"].shift["b"]) == {"B04", "B8A"}
+    assert min(members["one"].shift["b"].values()) > 0.25
+    assert members["two"].shift == {}, "its card does not know its training pixels"
 
 
 def test_a_threshold_needs_validation_pixels(room) -> None:
@@ -252,3 +276,14 @@ def test_scenes_without_any_measurement_give_an_empty_map(tmp_path) -> None:
               card_dir=tmp_path / "card", metrics_path=tmp_path / "m.json", device="cpu")  # fmt: skip
     with rasterio.open(tmp_path / "map" / "classes.tif") as labels:
         assert (labels.read() == IGNORE).all()
+
+
+def test_pictures_without_georeference_share_no_map(room) -> None:
+    for scene in room.scenes:
+        write_scene_record(scene.record.model_copy(update={"georeferenced": False}), scene.folder)
+    with pytest.raises(
+        EnsembleError,
+        match=r"maps 2 scenes, of which 2 are pictures without georeference \(such as a\), .* name one scene",
+    ):
+        room.build(make_ensemble())
+    assert room.build(make_ensemble(scenes=("a",)))["val"]["pixels"] > 0

@@ -9,7 +9,7 @@ from torch import nn
 
 from thalweg.grid import Window, cut
 from thalweg.infer import Predictor, iter_rows
-from thalweg.manifest.card import ModelCard, Normalisation
+from thalweg.manifest.card import SCHEMA, ModelCard, Normalisation
 from thalweg.manifest.scene import NODATA, Channel
 
 AREAS = {
@@ -28,8 +28,8 @@ def make_card(classes: int = 2, channels: int = 2, temperature: float = 1.0) -> 
     )
     return ModelCard.model_validate_json(
         ModelCard.model_construct(
-            schema_version=1, member="linear", architecture="linear", options={}, architecture_sha256="0" * 64,
-            grid="g", pixel_m=60.0, channels=bands, normalisation=Normalisation(mean=(0.0,) * channels,
+            schema_version=SCHEMA, member="linear", architecture="linear", options={}, architecture_sha256="0" * 64,
+            grid="g", pixel_m=60.0, pixel_m_range=(60.0, 60.0), deciles=(), shares=(), channels=bands, normalisation=Normalisation(mean=(0.0,) * channels,
             std=(1.0,) * channels), classes=legend, window_px=16, overlap=0.5, temperature=temperature,
             metrics={}, epoch=0, git_commit=None, products=(), packages={},
         ).model_dump_json(warnings=False)

@@ -56,7 +56,7 @@ def test_the_image_is_seen_where_the_first_scene_has_it(tmp_path: Path):
     image[:, :, 1] = np.arange(30) * 10
     image[:5] = -32768
     west = make_scene(tmp_path, "west", shape=(40, 30), channels=("B02", "B03", "B04"), image=image)
-    picture = pictures.draw_image([west.folder / "image.tif"], ["B02", "B03", "B04"], GRID, ALL)
+    picture = pictures.draw_image([west], GRID, ALL)
     assert picture is not None
     assert picture.caption == "The image, true colour (B04 B03 B02)"
     alpha = _pixels(picture)[..., 3]
@@ -71,7 +71,7 @@ def test_clouds_do_not_darken_the_ground(tmp_path: Path):
     scene = make_scene(tmp_path, "cloudy", shape=(40, 60), channels=("B02", "B03", "B04"), image=image)
     used = ALL.copy()
     used[:20] = False
-    picture = pictures.draw_image([scene.folder / "image.tif"], ["B02", "B03", "B04"], GRID, used)
+    picture = pictures.draw_image([scene], GRID, used)
     assert picture is not None
     ground = _pixels(picture)[21:, :, :3]
     assert ground.min() < 20
@@ -80,7 +80,7 @@ def test_clouds_do_not_darken_the_ground(tmp_path: Path):
 
 def test_no_image_where_no_scene_lies(tmp_path: Path):
     far = make_scene(tmp_path, "far", origin=(300_000.0, 7_000_000.0), channels=("B04", "B8A"))
-    assert pictures.draw_image([far.folder / "image.tif"], ["B04", "B8A"], GRID, ALL) is None
+    assert pictures.draw_image([far], GRID, ALL) is None
 
 
 @pytest.mark.parametrize(("channels", "numbers", "kind"), [

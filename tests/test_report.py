@@ -3,11 +3,21 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from report_builder import CLASSES, make_heldout, make_history, make_map, make_metrics, make_run
+from report_builder import (
+    CLASSES,
+    make_crossval,
+    make_heldout,
+    make_history,
+    make_map,
+    make_metrics,
+    make_run,
+    make_shift,
+)
 
 from thalweg.errors import ParamsError, RasterError, StageError
 from thalweg.params.classes import Classes
@@ -109,6 +119,7 @@ def test_the_same_files_give_the_same_bytes(run: Path):
 def test_split_scenes_and_provenance_are_told(run: Path):
     text = _build(run)
     assert "Test ground lies 261 m or more from ground that was learned from." in text
+    assert "shown anything nearer than 253 m to it while it learns: 5.0 % of the training windows are blanked." in text
     assert "Parts keep 240 m of ground between them; blocks are 3\u2009600 m wide." in text
     assert "1\u2009234" in text
     assert "train, 2 blocks" in text
@@ -147,6 +158,34 @@ def test_a_map_of_a_member_that_params_no_longer_have_is_an_error(run: Path):
 
 def test_a_salvaged_page_names_what_failed(run: Path):
     assert "<strong>Salvaged.</strong> farseg did not finish" in _build(run, failed=("farseg",))
+
+
+def test_cross_validation_and_its_optimism_are_told(run: Path):
+    make_crossval(run)
+    plan = replace(PLAN, crossval=("unet", "fcn"))
+    text = _build(run, plan)
+    rows = [[" ".join(cell.split()) for cell in row] for row in _Page(text).rows]
+    at = rows.index(next(row for row in rows if row[:2] == ["unet", "5 folds together, 37 blocks"]))
+    assert [row[1:3] for row in rows[at : at + 5]] == [
+        ["5 folds together, 37 blocks", "0.480"], ["mean of the folds", "0.470"], ["their spread", "0.050"],
+        ["on a random split", "0.600"], ["optimism of that", "+0.120"],
+    ]  # fmt: skip
+    assert rows[at + 4][-1] == "\u22120.010"  # calibration error is lower on the random split
+    assert "cross-validation of fcn" in text
+    assert "scores of" not in _build(run), "params ask for none"
+
+
+def test_shifted_input_is_a_warning_on_the_page(run: Path):
+    make_shift(run, {"a": {"B04": 0.3, "B8A": 1.25}, "b": {"B04": 0.2}})
+    text = _build(run)
+    assert "1 warning of shifted input." in text
+    rows = [[" ".join(cell.split()) for cell in row] for row in _Page(text).rows]
+    assert ["a", "unet", "main", "B8A 1.25, B04 0.30", "1.25"] in rows
+    assert "measured 2 times" in text
+    make_shift(run, {"b": {"B04": 0.2}})
+    text = _build(run)
+    assert "of shifted input" not in text
+    assert "measured 1 time, a scene shown to a member each; the largest is 0.20" in text
 
 
 def test_names_are_escaped(run: Path):

@@ -1,5 +1,6 @@
 """The promise of dvc.yaml, with real DVC in a clone: what changed runs, nothing else does, and failure costs no sibling."""
 
+import json
 import os
 import re
 import shutil
@@ -103,6 +104,21 @@ def test_first_run_leaves_a_map_a_report_and_a_clean_status(project):
 
 def test_no_change_runs_nothing(project):
     assert project.repro() == set()
+
+
+def test_a_member_is_cross_validated_alone_and_going_back_leaves_a_clean_status(project):
+    project.params["crossval"] = {"unet": {"folds": 2, "random": True}}
+    project.save()
+    assert project.repro() == {"crossval@unet", "report"}
+    scores = json.loads((project.home / "metrics/crossval/unet.json").read_text())
+    assert scores["optimism"]["miou"] == pytest.approx(scores["random"]["miou"] - scores["pooled"]["miou"])
+    assert "Cross-validation" in (project.home / "report/index.html").read_text("utf-8")
+    assert not (project.home / ".cache/crossval/unet").exists()
+    assert project.repro() == set()
+    project.params["crossval"] = {}
+    project.save()
+    assert project.repro() <= {"report"}  # or what DVC's run cache still holds
+    assert "up to date" in project.status()
 
 
 def test_params_of_one_member_run_it_and_its_descendants_and_going_back_runs_nothing(project):

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from report_builder import CLASSES, make_metrics
+from report_builder import CLASSES, make_crossval, make_metrics
 
-from thalweg.errors import StageError
+from thalweg.errors import SceneError, StageError
 from thalweg.standings import Standing, Standings, headline, leading_key, read_standings, say_key, table
 
 KEYS = ("iou_palaeochannel", "ece", "nothing")
@@ -46,6 +46,24 @@ def test_the_headline_without_a_test_part_and_without_scores(tmp_path: Path):
     assert (
         headline(_read(tmp_path), CLASSES.names) == "IoU palaeochannel: map main val 0.644, best member unet val 0.610"
     )
+
+
+def test_the_headline_says_how_a_random_split_would_flatter(tmp_path: Path):
+    make_metrics(tmp_path)
+    make_crossval(tmp_path)
+    folder = tmp_path / "metrics"
+    standings = read_standings(folder, [], folder / "ensemble", [], tmp_path / "ensembles", ["unet", "fcn"])
+    assert headline(standings, CLASSES.names) == (
+        "IoU palaeochannel: unet over 5 folds 0.480 ± 0.050 (a random split would say 0.600)"
+    )
+    assert standings.missing == ("cross-validation of fcn",)
+
+
+def test_a_cross_validation_that_cannot_be_read_is_named(tmp_path: Path):
+    (tmp_path / "crossval").mkdir()
+    (tmp_path / "crossval" / "unet.json").write_text('{"member": "unet"}')
+    with pytest.raises(SceneError, match=r"unet\.json does not fit its schema at 'folds' .*; remove it and run"):
+        read_standings(tmp_path, [], tmp_path, [], tmp_path, ["unet"])
 
 
 def test_missing_members_are_named(tmp_path: Path):

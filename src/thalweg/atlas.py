@@ -16,7 +16,7 @@ import shapely
 from thalweg import pictures, raster
 from thalweg.blockmap import say_place
 from thalweg.grid import Grid, Window
-from thalweg.manifest.scene import SceneRecord, read_scenes
+from thalweg.manifest.scene import Scene, read_scenes, scene_files
 from thalweg.maps import BYTE_SCALE, PROB_SCALE
 from thalweg.mosaic import footprint
 from thalweg.params.classes import Classes
@@ -62,8 +62,7 @@ class MapPage(NamedTuple):
 class _Image:
     """A scene that a map shows."""
 
-    path: Path
-    record: SceneRecord
+    scene: Scene
     window: Window
     """On the map's grid."""
 
@@ -107,14 +106,14 @@ def find_pieces(windows: Sequence[Window], shape_yx: tuple[int, int]) -> list[Wi
 
 
 def _images(ensemble: Ensemble, folder: Path, grid: Grid) -> list[_Image]:
-    if not any(folder.glob("*/scene.json")):
+    if not scene_files(folder):
         return []
     chosen = [
         scene
         for name, scene in read_scenes(folder).items()
         if any(fnmatch.fnmatchcase(name, glob) for glob in ensemble.scenes)
     ]
-    return [_Image(scene.folder / "image.tif", scene.record, footprint(grid, scene.grid)) for scene in chosen]
+    return [_Image(scene, footprint(grid, scene.grid)) for scene in chosen]
 
 
 def _piece(folder: Path, window: Window, images: Sequence[_Image], classes: Classes) -> Piece:
@@ -122,8 +121,7 @@ def _piece(folder: Path, window: Window, images: Sequence[_Image], classes: Clas
     here = [image for image in images if _meet(image.window, window)]
     figures = [Figure(pictures.draw_classes(labels, classes.legend, "Classes"), None)]
     if here:
-        channels = [channel.name for channel in here[0].record.channels]
-        image = pictures.draw_image([each.path for each in here], channels, small, ~np.ma.getmaskarray(labels))
+        image = pictures.draw_image([each.scene for each in here], small, ~np.ma.getmaskarray(labels))
         figures = [Figure(image, None), *figures] if image else figures
     if (folder / "probs.tif").is_file():
         figures.append(_probability(folder / "probs.tif", window, classes))

@@ -19,14 +19,14 @@ import numpy as np
 import rasterio
 
 import thalweg
-from thalweg import raster, reducers
+from thalweg import contract, raster, reducers
 from thalweg.errors import DegradedDataWarning, EnsembleError
 from thalweg.grid import Window
 from thalweg.infer import Predictor
 from thalweg.layers import SPREAD, combine_scene, predict_scene, read_member
 from thalweg.manifest import write_json
 from thalweg.manifest.card import CARD, ModelCard, read_card
-from thalweg.manifest.ensembles import SCHEMA, EnsembleCard, MemberEntry, write_ensemble_card
+from thalweg.manifest.ensembles import SCHEMA, SHIFTED, EnsembleCard, MemberEntry, write_ensemble_card
 from thalweg.manifest.provenance import git_commit
 from thalweg.manifest.scene import Scene, read_scenes
 from thalweg.maps import PROB_SCALE, create_probs, write_layers
@@ -44,6 +44,8 @@ class Track(Protocol):
         ...
 
 
+Shifts = dict[str, dict[str, float]]
+"""Scene → channel → stability index of the input."""
 _GDAL_CACHE_BYTES = 64 << 20
 _MAP = "."
 """The map among the competitors, whose names are members'."""
@@ -135,8 +137,9 @@ def build_map(name: str, ensemble: Ensemble, classes: Classes, *, models: Path, 
         track: Wraps the scenes of a member to show progress, called as `track(scenes, description=…)`.
 
     Raises:
-        EnsembleError: A member is missing or does not fit the classes or its grid's scenes; no scene matches; or a
-            threshold is asked for that cannot be chosen.
+        EnsembleError: A member is missing or does not fit the classes; no scene matches; or a threshold is asked for
+            that cannot be chosen.
+        ContractError: A scene is not what a member was trained to read.
     """
     map_dir.mkdir(parents=True, exist_ok=True)
     with (
@@ -144,15 +147,14 @@ def build_map(name: str, ensemble: Ensemble, classes: Classes, *, models: Path, 
         tempfile.TemporaryDirectory(prefix=f".{name}.", dir=map_dir.parent) as scratch,
     ):
         job = _prepare(name, ensemble, classes, models, scenes_root, split, members, Path(scratch))
-        for member in job.cards:
-            _predict_member(job, member, device, track or _untracked)
+        shifts = {member: _predict_member(job, member, device, track or _untracked) for member in job.cards}
         reduce = reducers.load(ensemble.reducer)
         for scene in job.scenes.values():
             combine_scene(scene, job.member_rasters(scene.name), reduce, classes.names, job.scene_raster(scene.name))
         windows = _write_mosaic(job)
         cuts, tallies = _score(job)
         write_layers(job.map_raster, job.spread_raster, windows, cuts[_MAP], classes.legend, job.tags, map_dir)
-        _write_records(job, cuts, tallies, card_dir, metrics_path)
+        _write_records(job, cuts, tallies, shifts, card_dir, metrics_path)
 
 
 def _prepare(name: str, ensemble: Ensemble, classes: Classes, models: Path, scenes_root: Path, split: Path,
@@ -173,11 +175,23 @@ def _prepare(name: str, ensemble: Ensemble, classes: Classes, models: Path, scen
             f"ensemble '{name}' maps scenes {', '.join(ensemble.scenes)}, which match none of "
             f"{', '.join(scenes)} on grid {ensemble.grid}; correct ensembles.{name}.scenes in params.yaml"
         )
+    _check_places(name, [scenes[scene] for scene in targets])
     heldout = tuple(scene for scene in scenes if scene in heldout_scenes(split, ensemble.grid))
     kept = {scene: found for scene, found in scenes.items() if scene in {*heldout, *targets}}
     for member, card in cards.items():
         _check_scenes(member, card, kept, scenes_root)
     return Job(name, ensemble, classes, models, scenes_root, split, cards, kept, targets, heldout, scratch)
+
+
+def _check_places(name: str, targets: Sequence[Scene]) -> None:
+    """Pictures without georeference lie at arbitrary places, so no map holds two of them."""
+    pictures = [scene.name for scene in targets if not scene.record.georeferenced]
+    if pictures and len(targets) > 1:
+        raise EnsembleError(
+            f"ensemble '{name}' maps {len(targets)} scenes, of which {len(pictures)} are pictures without georeference "
+            f"(such as {pictures[0]}), so their place on one map is unknown; name one scene in ensembles.{name}.scenes "
+            "(all held-out scenes are scored all the same)"
+        )
 
 
 def _read_member(name: str, member: str, models: Path, classes: Classes) -> ModelCard:
@@ -202,27 +216,37 @@ def _check_scenes(member: str, card: ModelCard, wanted: Iterable[str], scenes_ro
         warnings.warn(
             f"member '{member}' has no scene {', '.join(missing)} on its grid {card.grid}; the map has it without them",
             DegradedDataWarning, stacklevel=2)  # fmt: skip
-    for scene in (scenes[name] for name in wanted if name in scenes):
-        if card.channels != scene.record.channels:
-            got, expected = (
-                ", ".join(channel.name for channel in each) for each in (scene.record.channels, card.channels)
-            )
-            raise EnsembleError(
-                f"scene {scene.folder} has channels {got}, but member '{member}' was trained on {expected} "
-                f"(names, order, scale and offset must agree); run `dvc repro train@{member}`"
-            )
+    for name in wanted:
+        if name in scenes:
+            contract.check(card, scenes[name])
 
 
 def _untracked(names: Sequence[str], /, description: str) -> Iterable[str]:  # noqa: ARG001 - the shape of `Track`
     return names
 
 
-def _predict_member(job: Job, member: str, device: str, track: Track) -> None:
+def _predict_member(job: Job, member: str, device: str, track: Track) -> Shifts:
+    """Predicts the member's scenes; how far the input of each is shifted against its training."""
     scenes = read_scenes(job.scenes_root / job.cards[member].grid)
     predictor = Predictor.load(job.models / member, device, job.ensemble.tta)
     for name in track(sorted(set(job.scenes) & set(scenes)), description=f"{member} predicts"):
         target = job.member_raster(member, name)
         predict_scene(predictor, scenes[name], job.ensemble.overlap, job.classes.names, target)
+    found = {name: contract.shift(predictor.card, scenes[name]) for name in sorted(set(job.scenes) & set(scenes))}
+    found = {name: channels for name, channels in found.items() if channels}
+    _warn_of_shift(member, found)
+    return found
+
+
+def _warn_of_shift(member: str, found: Shifts) -> None:
+    shifted = {name for name, channels in found.items() if max(channels.values()) > SHIFTED}
+    if shifted:
+        index, name, channel = max((index, name, key) for name in shifted for key, index in found[name].items())
+        warnings.warn(
+            f"the input of member '{member}' is distributed otherwise than its training pixels in {len(shifted)} of "
+            f"{len(found)} scenes, most in {channel} of {name} (stability index {index:.2f}, above "
+            f"{SHIFTED:g}): trust the map less there",
+            DegradedDataWarning, stacklevel=2)  # fmt: skip
 
 
 def _write_mosaic(job: Job) -> list[Window]:
@@ -244,7 +268,7 @@ def _score(job: Job) -> tuple[dict[str, int | None], dict[str, dict[str, Tally]]
     readers = {_MAP: _map_reader(job)} | {member: _member_reader(job, member) for member in job.cards}
 
     def windows() -> Iterator[HeldoutWindow]:
-        return iter_heldout([job.scenes[name] for name in job.heldout], job.split, job.ensemble.grid, readers)
+        return iter_heldout([job.scenes[name] for name in job.heldout], job.split, readers)
 
     cuts: dict[str, int | None] = dict.fromkeys(readers)
     if job.ensemble.threshold == "iou":
@@ -269,8 +293,8 @@ def _map_reader(job: Job) -> ReadHeld:
     return read
 
 
-def _write_records(job: Job, cuts: dict[str, int | None], tallies: dict[str, dict[str, Tally]], card_dir: Path,
-                   metrics_path: Path) -> None:  # fmt: skip
+def _write_records(job: Job, cuts: dict[str, int | None], tallies: dict[str, dict[str, Tally]],
+                   shifts: dict[str, Shifts], card_dir: Path, metrics_path: Path) -> None:  # fmt: skip
     thresholds = {name: None if cut is None else cut / PROB_SCALE for name, cut in cuts.items()}
     scores = {name: _scores(job, tallies[name], thresholds[name]) for name in cuts}
     write_json(scores[_MAP], metrics_path)
@@ -281,7 +305,9 @@ def _write_records(job: Job, cuts: dict[str, int | None], tallies: dict[str, dic
         grid=job.ensemble.grid,
         scenes=job.targets,
         products=job.products,
-        members={member: _entry(job, member, thresholds[member], scores[member]) for member in job.cards},
+        members={
+            member: _entry(job, member, thresholds[member], scores[member], shifts[member]) for member in job.cards
+        },
         reducer=job.ensemble.reducer,
         tta=job.ensemble.tta,
         overlap=job.ensemble.overlap,
@@ -299,7 +325,8 @@ def _scores(job: Job, tallies: dict[str, Tally], threshold: float | None) -> dic
     return {part: tallies[part].scores(job.classes.names) | extra for part in HELDOUT if part in tallies}
 
 
-def _entry(job: Job, member: str, threshold: float | None, scores: dict[str, dict[str, float]]) -> MemberEntry:
+def _entry(job: Job, member: str, threshold: float | None, scores: dict[str, dict[str, float]],
+           shift: Shifts) -> MemberEntry:  # fmt: skip
     return MemberEntry(
         card_sha256=job.card_sha256(member),
         grid=job.cards[member].grid,
@@ -307,4 +334,5 @@ def _entry(job: Job, member: str, threshold: float | None, scores: dict[str, dic
         threshold=threshold,
         scenes=tuple(scene for scene in job.scenes if job.member_raster(member, scene).exists()),
         scores=scores,
+        shift=shift,
     )

@@ -85,6 +85,10 @@ class CardError(ThalwegError, ValueError):
     """A model directory's card or weights are missing or do not fit together."""
 
 
+class ContractError(ThalwegError, ValueError):
+    """A scene is not what a model was trained to read."""
+
+
 class TrainingError(ThalwegError, RuntimeError):
     """Training cannot start, or has stopped for a reason that the user can mend."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from thalweg import infer, metrics
+from thalweg import contract, infer, metrics
 from thalweg.classes import IGNORE
 from thalweg.dataset.chips import ChipReader, Place
 from thalweg.dataset.sampler import lattice
@@ -89,10 +89,13 @@ class Panels:
         np.savez_compressed(path, **stacks, names=np.array(names, np.str_))
 
     def _rgb(self, place: Place) -> np.ndarray:
-        channels = self._reader.scenes[place.scene].record.channels
-        names = [channel.name for channel in channels]
+        record = self._reader.scenes[place.scene].record
+        channels, dates = record.channels, max(len(record.dates), 1)
+        count = len(channels) // dates
+        first = dates // 2 * count  # of a time series, the middle date
+        names = [channel.name.rpartition("/")[2] for channel in channels[first : first + count]]
         natural = [names.index(band) for band in ("B04", "B03", "B02") if band in names]
-        shown = natural if len(natural) == 3 else [min(k, len(names) - 1) for k in range(3)]
+        shown = [first + k for k in (natural if len(natural) == 3 else [min(k, count - 1) for k in range(3)])]
         stored = self._reader.pixels(place.scene, place.window)[..., shown]
         scale, offset = (np.array([getattr(channels[k], key) for k in shown]) for key in ("scale", "offset"))
         low, high = (np.array([values[k] for k in shown]) for values in (self._stats.p02, self._stats.p98))
@@ -114,11 +117,15 @@ def examine(member: str, predictor: infer.Predictor, reader: ChipReader, chips: 
         chips: The chip table, all parts.
         panels: Pictures to fill.
         batch_size: Windows per step.
+
+    Raises:
+        ContractError: A scene is not what the member was trained to read.
     """
     card = predictor.card
     names = tuple(info.name for info in card.classes)
     tallies = {part: Tally(len(names)) for part in HELD_OUT}
     for scene in sorted(set(chips.loc[chips["part"].isin(HELD_OUT), "scene"])):
+        contract.check(card, reader.scenes[scene])
         parts = reader.parts(scene)
         read = partial(_held_out, reader, scene)
         runs = infer.iter_rows(

@@ -6,7 +6,7 @@ Names carry axis order and unit: `shape_yx` is (rows, columns), `_m` metres on t
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from affine import Affine
@@ -126,11 +126,27 @@ def _starts(length_px: int, size_px: int, stride_px: int) -> list[int]:
     return sorted({*range(0, last, stride_px), last})
 
 
-def cut(plane: np.ndarray, window: Window, fill: int) -> np.ndarray:
+class Pixels(Protocol):
+    """What windows are cut from: an array (H, W) or (H, W, C), or anything that is indexed like one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows, columns, and channels where there are any."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the pixels."""
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Rows and columns."""
+
+
+def cut(plane: Pixels, window: Window, fill: int) -> np.ndarray:
     """A copy of a window of (H, W) or (H, W, C), filled with `fill` past the plane's edge."""
     inside = window.clip((plane.shape[0], plane.shape[1]))
     if inside == window:
-        return plane[window.rows, window.cols].copy()
+        pixels: np.ndarray = plane[window.rows, window.cols]
+        return pixels if pixels.flags.owndata else pixels.copy()
     filled = np.full((window.height, window.width, *plane.shape[2:]), fill, plane.dtype)
     row, col = inside.row - window.row, inside.col - window.col
     filled[row : row + inside.height, col : col + inside.width] = plane[inside.rows, inside.cols]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from thalweg import raster
+from thalweg import contract, raster
 from thalweg.grid import Grid, Window, cut, iter_blocks
 from thalweg.infer import Predictor, iter_rows
 from thalweg.manifest.scene import NODATA, Scene
@@ -28,7 +28,11 @@ def predict_scene(predictor: Predictor, scene: Scene, overlap: float, names: Seq
         overlap: Share of a window that overlaps its neighbour.
         names: Class names, the bands' descriptions.
         target: New file; its folder is made.
+
+    Raises:
+        ContractError: The scene is not what the member was trained to read.
     """
+    contract.check(predictor.card, scene)
     target.parent.mkdir(parents=True, exist_ok=True)
     window_px, shape_yx = predictor.card.window_px, scene.grid.shape_yx
     batch_size = max(_BATCH_PX // window_px**2, 1)

@@ -7,6 +7,7 @@ from pathlib import Path
 from thalweg import params
 from thalweg.errors import StageError
 from thalweg.params.classes import Classes
+from thalweg.params.crossval import Crossval
 from thalweg.params.ensembles import Ensemble
 from thalweg.params.models import Member
 from thalweg.standings import headline, read_standings
@@ -37,7 +38,8 @@ def read_outcome(root: Path) -> Outcome:
     file = root / params.PARAMS_FILE
     ensembles, members = params.load_items(Ensemble, file), params.load_items(Member, file)
     maps = [root / "maps" / name / "classes.tif" for name in ensembles]
-    standings = read_standings(root / "metrics", members, root / "metrics" / "ensemble", ensembles, root / "ensembles")
+    standings = read_standings(root / "metrics", members, root / "metrics" / "ensemble", ensembles, root / "ensembles",
+                               params.load_items(Crossval, file))  # fmt: skip
     said = headline(standings, params.load(Classes, path=file).names)
     return Outcome(tuple(path.resolve() for path in maps if path.is_file()), report, said)
 

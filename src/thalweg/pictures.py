@@ -14,11 +14,13 @@ from affine import Affine
 from PIL import Image
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
+from rasterio.warp import reproject
 
 from thalweg import raster
 from thalweg.classes import IGNORE, ClassInfo
 from thalweg.errors import RasterError
 from thalweg.grid import Grid, Window
+from thalweg.manifest.scene import NODATA, Scene
 
 MAX_PX = 900
 LEVELS = 64
@@ -83,24 +85,21 @@ def ramp_colors(ramp: str, count: int) -> np.ndarray:
     return np.round(mpl.colormaps[ramp](np.linspace(0, 1, count))[:, :3] * 255).astype(np.uint8)
 
 
-def draw_image(images: Sequence[Path], channels: Sequence[str], grid: Grid, used: np.ndarray) -> Picture | None:
+def draw_image(scenes: Sequence[Scene], grid: Grid, used: np.ndarray) -> Picture | None:
     """What the satellite saw on a grid, from the scenes' images, the first one that has a pixel; None if none has.
 
     Args:
-        images: `image.tif` of scenes of one pixel grid definition, in any CRS.
-        channels: Names of their channels.
+        scenes: Of one pixel grid definition, in any CRS; of a time series, its first date is shown.
         grid: Small grid of the map beside which it stands.
         used: (H, W) bool, pixels that the map speaks about; they alone decide the contrast, so that clouds do not.
     """
+    record = scenes[0].record
+    dates = max(len(record.dates), 1)
+    channels = [channel.name.split("/")[-1] for channel in record.channels[: len(record.channels) // dates]]
     numbers, kind = choose_channels(channels)
     seen = np.full((len(numbers), *grid.shape_yx), np.nan)
-    for path in images:
-        with raster.opened(path) as dataset, WarpedVRT(
-            dataset, crs=grid.crs_wkt, transform=grid.transform, width=grid.shape_yx[1], height=grid.shape_yx[0],
-            resampling=Resampling.average,
-        ) as warped:  # fmt: skip
-            pixels = warped.read(numbers, masked=True).astype(np.float64).filled(np.nan)
-        seen = np.where(np.isnan(seen).any(0), pixels, seen)
+    for scene in scenes:
+        seen = np.where(np.isnan(seen).any(0), _averaged(scene, numbers, grid), seen)
     blank = np.isnan(seen).any(0)
     if blank.all():
         return None
@@ -110,6 +109,24 @@ def draw_image(images: Sequence[Path], channels: Sequence[str], grid: Grid, used
     rgba[..., 3] = np.where(blank, 0, 255)
     names = " ".join(dict.fromkeys(channels[number - 1] for number in numbers))
     return _encoded(Image.fromarray(rgba), "webp", f"The image, {kind} ({names})", quality=86, method=4)
+
+
+def _averaged(scene: Scene, numbers: list[int], grid: Grid) -> np.ndarray:
+    """(N, H, W) float64 stored values of a scene's channels (1-based) on a small grid, NaN where it has none."""
+    if scene.pack is None:
+        with raster.opened(scene.folder / scene.image_files[0]) as dataset, WarpedVRT(
+            dataset, crs=grid.crs_wkt, transform=grid.transform, width=grid.shape_yx[1], height=grid.shape_yx[0],
+            resampling=Resampling.average,
+        ) as warped:  # fmt: skip
+            return np.asarray(warped.read(numbers, masked=True).astype(np.float64).filled(np.nan))
+    planes = np.full((len(numbers), *grid.shape_yx), np.nan)
+    for plane, number in zip(planes, numbers, strict=True):  # a pack lies nowhere, but its members do
+        stored = scene.image[:, :, number - 1].astype(np.float64)
+        reproject(
+            stored, plane, src_transform=scene.grid.transform, src_crs=scene.grid.crs_wkt, src_nodata=NODATA,
+            dst_transform=grid.transform, dst_crs=grid.crs_wkt, dst_nodata=np.nan, resampling=Resampling.average,
+        )  # fmt: skip
+    return planes
 
 
 def choose_channels(channels: Sequence[str]) -> tuple[list[int], str]:

@@ -6,7 +6,9 @@ the file, so that it memory-maps as (H, W, C). Everything else is tiled and comp
 
 import math
 import mmap
-from collections.abc import Iterator, Mapping
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +28,12 @@ from thalweg.grid import Grid, Window
 
 _TILED = {"driver": "GTiff", "tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate", "zlevel": 6,
           "bigtiff": "if_safer", "num_threads": 2}  # fmt: skip
+
+_ALIGNED = 16
+"""Bytes at a multiple of which the pixels of a scene begin."""
+
+warnings.filterwarnings("ignore", category=rasterio.errors.NotGeoreferencedWarning)
+"""Whether a file without georeference is an error, or a picture laid somewhere, is said by our own words."""
 
 _SEAMLESS = {"tolerance": 0.001, "XSCALE": 1, "YSCALE": 1}
 """Warping that does not depend on the window's place: GDAL errs by up to 0.125 px by default (and with 0 rasterio 1.4
@@ -48,10 +56,10 @@ def opened(path: Path | str) -> Iterator[DatasetReader]:
         raise RasterError(f"{path} {what}; deliver the file again, then run `dvc repro`") from error
 
 
-def grid_of(dataset: DatasetReader) -> Grid | None:
-    """The dataset's grid, or None where it has no CRS."""
+def grid_of(dataset: DatasetReader, crs: str | None = None) -> Grid | None:
+    """The dataset's grid, or None where it has no CRS; `crs` is that of files that carry none."""
     if dataset.crs is None:
-        return None
+        return None if crs is None else Grid(crs, dataset.transform, (dataset.height, dataset.width))
     epsg = dataset.crs.to_epsg()
     wkt = f"EPSG:{epsg}" if epsg else dataset.crs.to_wkt()
     return Grid(wkt, dataset.transform, (dataset.height, dataset.width))
@@ -64,7 +72,7 @@ def read_grid(path: Path) -> Grid:
         RasterError: The file cannot be read, or it has no CRS.
     """
     with opened(path) as dataset:
-        return _known_grid(dataset, path)
+        return known_grid(dataset, path)
 
 
 def read_band(path: Path, band: int = 1) -> np.ndarray:
@@ -102,7 +110,7 @@ def read_onto(path: Path, grid: Grid, window: Window, resampling: str) -> np.nda
         RasterError: The raster cannot be read or has no CRS.
     """
     with opened(path) as dataset:
-        source = _known_grid(dataset, path)
+        source = known_grid(dataset, path)
         offset = source.offset_px(grid)
         if offset is None:
             wanted = grid.crop(window)
@@ -158,7 +166,7 @@ def to_rio(window: Window) -> RioWindow:
 def create_pixels(path: Path, grid: Grid, channels: int, dtype: str, nodata: float | None,
                   descriptions: tuple[str, ...] = (), scales: tuple[float, ...] = (),
                   offsets: tuple[float, ...] = (), units: tuple[str, ...] = ()) -> np.memmap[Any, Any]:  # fmt: skip
-    """A new scene image on disk, mapped for writing as (H, W, C); flush or drop the map to finish it.
+    """A new scene image on disk, zero everywhere, mapped for writing as (H, W, C); flush or drop the map to finish it.
 
     Args:
         path: Where; the parent exists.
@@ -173,7 +181,7 @@ def create_pixels(path: Path, grid: Grid, channels: int, dtype: str, nodata: flo
     """
     profile = {"driver": "GTiff", "height": grid.shape_yx[0], "width": grid.shape_yx[1], "count": channels,
                "dtype": dtype, "crs": grid.crs_wkt, "transform": grid.transform, "nodata": nodata,
-               "interleave": "pixel", "tiled": False, "bigtiff": "if_safer"}  # fmt: skip
+               "interleave": "pixel", "tiled": False, "bigtiff": "if_safer", "sparse_ok": True}  # fmt: skip
     with rasterio.open(path, "w", **profile) as dataset:
         if descriptions:
             dataset.descriptions = descriptions
@@ -183,7 +191,39 @@ def create_pixels(path: Path, grid: Grid, channels: int, dtype: str, nodata: flo
             dataset.offsets = offsets
         if units:
             dataset.units = units
+    _allocate(path)
     return map_pixels(path, "r+")
+
+
+def _allocate(path: Path) -> None:
+    """Gives the strips of a sparse GeoTIFF their place, one behind the other, and room on the disk, but no bytes.
+
+    GDAL would write the whole file once with nodata, before anything is written into it.
+
+    Raises:
+        RasterError: The disk has no room for it.
+    """
+    with tifffile.TiffFile(path, mode="r+") as file:
+        page, kind = file.pages.first, "Q" if file.is_bigtiff else "I"
+        row = page.imagewidth * page.samplesperpixel * np.dtype(page.dtype).itemsize
+        starts = range(0, page.imagelength, page.rowsperstrip)
+        sizes = [row * min(page.rowsperstrip, page.imagelength - start) for start in starts]
+        page.tags["StripByteCounts"].overwrite(sizes, dtype=kind)
+        offsets = page.tags["StripOffsets"].overwrite([0] * len(sizes), dtype=kind)  # may move to the file's end
+        file.filehandle.flush()
+        first = -(-path.stat().st_size // _ALIGNED) * _ALIGNED
+        offsets.overwrite([first + row * start for start in starts], dtype=kind)
+    try:
+        with path.open("r+b") as stream:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(stream.fileno(), first, sum(sizes))
+            else:
+                stream.truncate(first + sum(sizes))
+    except OSError as error:
+        raise RasterError(
+            f"{path} takes {sum(sizes) / 1e9:.2f} GB, for which there is no room ({error.strerror}); "
+            "make room on that disk, then run the command again"
+        ) from error
 
 
 def map_pixels(path: Path, mode: Literal["r", "r+"] = "r") -> np.memmap[Any, Any]:
@@ -210,16 +250,49 @@ def map_pixels(path: Path, mode: Literal["r", "r+"] = "r") -> np.memmap[Any, Any
     return np.memmap(path, dtype=dtype, mode=mode, offset=offsets[0], shape=shape)
 
 
-def release(pixels: np.ndarray) -> None:
+class Stacked:
+    """Images of one place behind each other, as one array (H, W, T × C): what is indexed is copied, not the rest."""
+
+    ndim = 3
+
+    def __init__(self, images: Sequence[np.ndarray]) -> None:
+        """Takes memory maps (H, W, C) of one shape and dtype, in order."""
+        self.images = tuple(images)
+        height, width, channels = images[0].shape
+        self.shape = (height, width, channels * len(images))
+        self.dtype = images[0].dtype
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """A copy: rows and columns (slices), or a mask (H, W), and after rows and columns also channels."""
+        place, channels = (key[:2], key[2:]) if isinstance(key, tuple) else (key, ())
+        if key is Ellipsis or (isinstance(key, tuple) and any(each is Ellipsis for each in key)):
+            return np.asarray(np.asarray(self)[key])
+        pixels = np.concatenate([image[place] for image in self.images], axis=-1)
+        return np.asarray(pixels[..., *channels]) if channels else pixels
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """All of it in memory."""
+        if copy is False:
+            raise ValueError("images of several files are one array only as a copy; pass copy=None")
+        return np.concatenate(self.images, axis=-1, dtype=dtype)
+
+
+def plain(pixels: "np.ndarray | Stacked") -> "np.ndarray | Stacked":
+    """A plain view of a memory map: slicing np.memmap itself costs more than the copy of a chip."""
+    return pixels if isinstance(pixels, Stacked) else np.asarray(pixels)
+
+
+def release(pixels: "np.ndarray | Stacked") -> None:
     """Gives the pages of a memory map back to the system; they are read again when they are next touched.
 
     Without it, all that was ever read of a scene counts as this process's memory.
     """
-    root: Any = pixels
-    while isinstance(root, np.ndarray):
-        root = root.base
-    if isinstance(root, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        root.madvise(mmap.MADV_DONTNEED)
+    for image in pixels.images if isinstance(pixels, Stacked) else (pixels,):
+        root: Any = image
+        while isinstance(root, np.ndarray):
+            root = root.base
+        if isinstance(root, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            root.madvise(mmap.MADV_DONTNEED)
 
 
 def write(path: Path, pixels: np.ndarray, grid: Grid, nodata: float | None = None,
@@ -276,14 +349,19 @@ def transform_from(values: list[float]) -> Affine:
     return Affine(*values[:6])
 
 
-def _known_grid(dataset: DatasetReader, path: Path) -> Grid:
-    grid = grid_of(dataset)
+def known_grid(dataset: DatasetReader, path: Path, crs: str | None = None) -> Grid:
+    """The grid of an opened raster that must have one; `crs` is that of files that carry none.
+
+    Raises:
+        RasterError: It has no CRS, one that is tied to no place on the earth, or no geotransform.
+    """
+    grid = grid_of(dataset, crs)
     if grid is None:
         raise RasterError(
             f"{path} has no CRS, so its place on the ground is unknown; "
             f"set one with `gdal_edit.py -a_srs EPSG:… {path}`"
         )
-    if not (dataset.crs.is_projected or dataset.crs.is_geographic):
+    if dataset.crs is not None and not (dataset.crs.is_projected or dataset.crs.is_geographic):
         raise RasterError(
             f"{path} has a CRS that is tied to no place on the earth ({_one_line(dataset.crs.to_wkt())[:60]}…); "
             f"set the right one with `gdal_edit.py -a_srs EPSG:… {path}`"

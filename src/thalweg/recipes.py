@@ -56,6 +56,7 @@ def remove_leftovers(root: Path) -> list[str]:
     named: dict[str, Collection[str]] = {
         "preprocess": recipe.grids,
         "train": recipe.models,
+        "crossval": recipe.crossval,
         "ensemble": recipe.ensembles,
     }
     gone = []
@@ -78,12 +79,20 @@ def build_members(path: Path) -> Recipe:
     import torch  # noqa: PLC0415 - takes ten seconds, which the other commands need not wait for
 
     from thalweg import models  # noqa: PLC0415
+    from thalweg.preprocess.channels import formulas_of  # noqa: PLC0415
+    from thalweg.preprocess.series import check_series  # noqa: PLC0415
 
     recipe = Recipe(path)
+    for grid_name, grid in recipe.grids.items():
+        try:
+            check_series(grid)
+            formulas_of(grid)
+        except ParamsError as error:
+            said = str(error).removeprefix("grids: ")
+            raise ParamsError(f"{path}: grids.{grid_name}: {said}") from error
     sources.read_options(recipe.fetch, path)
     for name, member in recipe.models.items():
-        grid = recipe.grids[member.grid]
-        channels = len(grid.bands) + len(grid.channels)
+        channels = recipe.grids[member.grid].count
         try:
             with torch.device("meta"), torch.no_grad():
                 network = models.build(member.model, channels, recipe.classes.count, member.options).eval()

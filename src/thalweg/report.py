@@ -14,10 +14,11 @@ import thalweg
 from thalweg import pictures
 from thalweg.atlas import read_map
 from thalweg.blockmap import read_blocks
+from thalweg.cautions import find_shifts, fold_lines
 from thalweg.errors import ParamsError
 from thalweg.manifest.chips import Stats, read_stats
 from thalweg.manifest.products import INDEX, Product, read_products
-from thalweg.manifest.scene import SceneRecord, read_scenes
+from thalweg.manifest.scene import SceneRecord, read_scenes, scene_files
 from thalweg.params.classes import Classes
 from thalweg.params.ensembles import Ensemble
 from thalweg.params.fetch import Fetch
@@ -62,6 +63,8 @@ class Plan:
     split: Split
     members: dict[str, Member]
     ensembles: dict[str, Ensemble]
+    crossval: tuple[str, ...] = ()
+    """Members that are to be cross-validated."""
 
 
 def build_report(files: Files, plan: Plan, target: Path, failed: Sequence[str] = ()) -> None:
@@ -80,7 +83,9 @@ def build_report(files: Files, plan: Plan, target: Path, failed: Sequence[str] =
         RasterError: A map that is there cannot be read.
     """
     _check_members(plan)
-    standings = read_standings(files.member_metrics, plan.members, files.ensemble_metrics, plan.ensembles, files.cards)
+    standings = read_standings(
+        files.member_metrics, plan.members, files.ensemble_metrics, plan.ensembles, files.cards, plan.crossval
+    )
     keys = score_keys(plan.classes)
     lead = leading_key(plan.classes.names)
     page = _template().render(
@@ -91,6 +96,7 @@ def build_report(files: Files, plan: Plan, target: Path, failed: Sequence[str] =
         tables={part: table(standings.rows, part, keys) for part in ("test", "val")},
         on_map={row.name: {part: table((row, *row.members), part, keys) for part in ("test", "val")}
                 for row in standings.rows if row.members},
+        folds=fold_lines(standings.crossvals, keys), shifts=find_shifts(standings),
         curves=pictures.embed(files.plots / "learning_curves.png", "Learning curves of all members"),
         reliability=pictures.embed(files.plots / "reliability.png", "How far a probability can be believed"),
         confusions=_per_member(files.plots / "confusion", plan.members, "Confusion matrix"),
@@ -132,7 +138,7 @@ def _products(raw: Path) -> tuple[Product, ...]:
 
 
 def _scenes(folder: Path) -> dict[str, tuple[SceneRecord, ...]]:
-    grids = dict.fromkeys(path.parent.parent.name for path in sorted(folder.glob("*/*/scene.json")))
+    grids = [path.name for path in sorted(folder.glob("*")) if scene_files(path)]
     return {grid: tuple(scene.record for scene in read_scenes(folder / grid).values()) for grid in grids}
 
 
@@ -151,12 +157,16 @@ def _template() -> jinja2.Template:
     room = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    room.filters |= {"score": _score, "count": _count, "say": say_key}
+    room.filters |= {"score": _score, "signed": _signed, "count": _count, "say": say_key}
     return room.get_template("report.html.j2")
 
 
 def _score(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.3f}".replace("-", "\u2212")
 
 
 def _count(value: float) -> str:

@@ -14,7 +14,7 @@ from thalweg import metrics, raster
 from thalweg.classes import IGNORE
 from thalweg.errors import EnsembleError
 from thalweg.grid import Window, iter_blocks
-from thalweg.manifest.chips import PARTS, read_chips, read_parts
+from thalweg.manifest.chips import PARTS, read_chips, scene_parts
 from thalweg.manifest.heldout import PartScores
 from thalweg.manifest.scene import Scene
 from thalweg.maps import BLOCK_PX, PROB_NODATA, PROB_SCALE, dequantise, to_labels
@@ -85,19 +85,16 @@ def heldout_scenes(split: Path, grid: str) -> set[str]:
     return set(chips.loc[chips["part"].isin(HELDOUT), "scene"])
 
 
-def iter_heldout(
-    scenes: Sequence[Scene], split: Path, grid: str, readers: Mapping[str, ReadHeld]
-) -> Iterator[HeldoutWindow]:
+def iter_heldout(scenes: Sequence[Scene], split: Path, readers: Mapping[str, ReadHeld]) -> Iterator[HeldoutWindow]:
     """Every window of every scene that has pixels of a held-out part.
 
     Args:
         scenes: On the ensemble's grid.
         split: `build/split`.
-        grid: Name of the ensemble's grid.
         readers: One per competitor.
     """
     for scene in scenes:
-        parts = read_parts(split, grid, scene.name)
+        parts = scene_parts(split, scene)
         for window in iter_blocks(scene.grid.shape_yx, BLOCK_PX):
             yield from _of_window(scene, parts[window.rows, window.cols], window, readers)
         for layer in (parts, scene.valid, scene.mask):

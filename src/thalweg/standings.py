@@ -1,16 +1,18 @@
 """Who scored what: members and ensembles side by side, every number read from the metrics files as it stands there.
 
 `metrics/<member>.json` holds `val`, `test` and, where a threshold was chosen on validation, `test_at_threshold`;
-`metrics/ensemble/<name>.json` holds `val` and `test`; its card has its members' on the same pixels.
+`metrics/ensemble/<name>.json` holds `val` and `test`; its card has its members' on the same pixels, and how far their
+input was shifted; `metrics/crossval/<member>.json` is a record of its own.
 """
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from thalweg.errors import StageError
+from thalweg.manifest.crossval import CrossvalScores, read_crossval
 
 Scores = dict[str, float]
 _LOWER_IS_BETTER = frozenset({"ece"})
@@ -30,6 +32,8 @@ class Standing:
     """Probability of class 1 from which a pixel counts as class 1; None: the most probable class."""
     members: tuple["Standing", ...] = ()
     """Of an ensemble: its members on the same pixels of the map's grid."""
+    shift: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Of such a member: scene → channel → stability index of its input."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class Standings:
     """Ensembles first, then members, each in the order of params.yaml."""
     missing: tuple[str, ...]
     """Names without a metrics file."""
+    crossvals: tuple[CrossvalScores, ...] = ()
+    """Of the members that were cross-validated."""
 
     def best(self, key: str, ensemble: bool) -> Standing | None:
         """The best on *validation*, since a choice made on the test part would flatter it; None if there is none."""
@@ -55,14 +61,17 @@ class Standings:
 
 
 def read_standings(
-    member_metrics: Path, members: Iterable[str], ensemble_metrics: Path, ensembles: Iterable[str], cards: Path
-) -> Standings:
+    member_metrics: Path, members: Iterable[str], ensemble_metrics: Path, ensembles: Iterable[str], cards: Path,
+    crossval: Iterable[str] = ()
+) -> Standings:  # fmt: skip
     """The standings of all members and ensembles that have a metrics file `<name>.json` in the folder of their kind.
 
-    Ensembles with a card in `cards` bring their members along, scored on the map's pixels.
+    Ensembles with a card in `cards` bring their members along, scored on the map's pixels. Members that are to be
+    cross-validated have a file `crossval/<member>.json` in the members' folder.
 
     Raises:
         StageError: A file is no JSON or not of the expected shape.
+        SceneError: That of a cross-validation does not fit its schema.
     """
     wanted = [(name, ensemble_metrics / f"{name}.json", True) for name in ensembles]
     wanted += [(name, member_metrics / f"{name}.json", False) for name in members]
@@ -71,7 +80,10 @@ def read_standings(
         for name, path, ensemble in wanted
         if path.is_file()
     )
-    return Standings(rows, tuple(name for name, path, _ in wanted if not path.is_file()))
+    folds = {name: member_metrics / "crossval" / f"{name}.json" for name in crossval}
+    missing = [name for name, path, _ in wanted if not path.is_file()]
+    missing += [f"cross-validation of {name}" for name, path in folds.items() if not path.is_file()]
+    return Standings(rows, tuple(missing), tuple(read_crossval(path) for path in folds.values() if path.is_file()))
 
 
 def leading_key(class_names: Sequence[str]) -> str:
@@ -120,11 +132,17 @@ def table(rows: Sequence[Standing], part: str, keys: Sequence[str]) -> tuple[Lin
 
 
 def headline(standings: Standings, class_names: Sequence[str]) -> str:
-    """One line: the best map and the best member, on test where there is one."""
+    """One line: the best map and the best member, on test where there is one, then what was cross-validated."""
     key = leading_key(class_names)
     best = [standings.best(key, ensemble) for ensemble in (True, False)]
     said = [f"{'map' if row.ensemble else 'best member'} {row.name} {_said(row, key)}" for row in best if row]
+    said += [_said_of_folds(found, key) for found in standings.crossvals if key in found.pooled]
     return f"{say_key(key)}: {', '.join(said)}" if said else "no scores yet"
+
+
+def _said_of_folds(found: CrossvalScores, key: str) -> str:
+    folds = f"{found.member} over {len(found.folds)} folds {found.pooled[key]:.3f} ± {found.std.get(key, 0.0):.3f}"
+    return f"{folds} (a random split would say {found.random[key]:.3f})" if key in found.random else folds
 
 
 def _said(row: Standing, key: str) -> str:
@@ -136,7 +154,10 @@ def _read(name: str, path: Path, card: Path | None) -> Standing:
     try:
         data = json.loads(path.read_text("utf-8"))
         entries = json.loads(card.read_text("utf-8"))["members"] if card and card.is_file() else {}
-        members = tuple(_standing(key, entry["scores"], False) for key, entry in entries.items())
+        members = tuple(
+            replace(_standing(key, entry["scores"], False), shift=entry.get("shift", {}))
+            for key, entry in entries.items()
+        )
         return _standing(name, data, card is not None, members)
     except (ValueError, AttributeError, TypeError, KeyError) as error:
         raise StageError(f"{path} does not hold scores per part ({error}); remove it and run `dvc repro`") from error

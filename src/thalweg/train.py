@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from thalweg import models, resume
+from thalweg import class_weights as formulas
+from thalweg import contract, models, resume
 from thalweg.dataset.chips import ChipReader, Chips, stack
 from thalweg.dataset.sampler import EpochSampler, lattice
 from thalweg.errors import DegradedDataWarning, SceneError, TrainingError
@@ -30,13 +31,15 @@ from thalweg.manifest.card import SCHEMA, ModelCard, Normalisation, write_card
 from thalweg.manifest.chips import Stats, read_chips, read_stats
 from thalweg.manifest.heldout import write_heldout
 from thalweg.manifest.provenance import git_commit
+from thalweg.manifest.scene import scene_files
 from thalweg.params.classes import Classes
 from thalweg.params.models import Member
 from thalweg.params.train import Train
 from thalweg.task import SegmentationTask
 
 PACKAGES = ("lightning", "numpy", "thalweg", "torch", "torchgeo")
-_CODE = (
+CODE = (
+    "class_weights.py",
     "dataset/*.py",
     "losses/*.py",
     "models/__init__.py",
@@ -46,6 +49,7 @@ _CODE = (
     "task.py",
     "train.py",
 )
+"""What a training follows from, beside its architecture's file."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +99,15 @@ def train_member(name: str, member: Member, train: Train, classes: Classes, plac
 
     Raises:
         TrainingError: There is nothing to learn from, another process trains the member, or training fails.
+        ContractError: Held-out scenes are not what the training scenes are.
     """
     started = time.monotonic()
     with resume.held(places.resume, name):
         data = read_data(name, member, places)
         card = draft_card(name, member, classes, data)
+        check_scenes(card, data)
         pl.seed_everything(member.seed, workers=True, verbose=False)
-        task = SegmentationTask(name, member, models.network(card), classes.names, class_weights(member, data.stats))
+        task = SegmentationTask(name, member, models.network(card), classes.names, class_weights(name, member, data))
         state = places.resume / name / _fingerprint(member, train, classes, places) / resume.STATE
         run = run_folder(places.runs, name)
         fitted = fit(task, train, *loaders(member, train, data), run, state)
@@ -150,29 +156,48 @@ def loaders(member: Member, train: Train, data: Data) -> tuple[DataLoader[Any], 
     )
 
 
-def class_weights(member: Member, stats: Stats) -> Tensor | None:
-    """Weights of the classes by their training pixels, mean 1 over those that occur; (K,) or None."""
+def class_weights(name: str, member: Member, data: Data) -> Tensor | None:
+    """Weights of the classes by their training pixels; (K,) or None.
+
+    Raises:
+        ParamsError: A list of weights does not fit the classes.
+    """
+    pixels = np.array(list(data.stats.class_px.values()))
     if member.class_weights == "none":
         return None
-    pixels = torch.tensor(list(stats.class_px.values()), dtype=torch.float64)
-    weights = torch.where(pixels > 0, pixels.clamp(min=1) ** -0.5, 0.0)
-    return (weights / weights[pixels > 0].mean()).float()
+    if member.class_weights == "inverse_sqrt":
+        return torch.from_numpy(formulas.inverse_sqrt(pixels)).float()
+    rows = data.part("train")
+    among = np.array([rows.loc[rows[f"px_{key}"] > 0, "labelled_px"].sum() for key in data.stats.class_px])
+    weights = formulas.weigh(member.class_weights, pixels, among, f"models.{name}.class_weights")
+    return torch.from_numpy(weights).float()
 
 
 def draft_card(name: str, member: Member, classes: Classes, data: Data) -> ModelCard:
     """The card as far as it is known before training."""
     scenes = [data.reader.scenes[scene].record for scene in sorted(set(data.part("train")["scene"]))]
     source = Path(models.__file__).parent / f"{member.model}.py"
-    pixel_m = data.reader.scenes[scenes[0].name].grid.pixel_m_yx
+    pixel_m = [round(float(np.mean(data.reader.scenes[record.name].grid.pixel_m_yx)), 6) for record in scenes]
     return ModelCard(
         schema_version=SCHEMA, member=name, architecture=member.model, options=member.options,
         architecture_sha256=sha256(source.read_bytes()).hexdigest() if source.is_file() else "", grid=member.grid,
-        pixel_m=round(float(np.mean(pixel_m)), 6), channels=scenes[0].channels,
+        pixel_m=pixel_m[0], pixel_m_range=(min(pixel_m), max(pixel_m)), channels=scenes[0].channels,
+        deciles=data.stats.deciles, shares=data.stats.shares,
         normalisation=Normalisation(mean=data.stats.mean, std=data.stats.std), classes=classes.legend,
         window_px=member.window_px, overlap=member.overlap, temperature=1.0, metrics={}, epoch=0,
         git_commit=git_commit(),
         products=tuple(sorted({record.product for record in scenes})),
         packages={package: importlib.metadata.version(package) for package in PACKAGES})  # fmt: skip
+
+
+def check_scenes(card: ModelCard, data: Data) -> None:
+    """Before hours of training: the member can read every scene that it learns from or is examined on.
+
+    Raises:
+        ContractError: It cannot.
+    """
+    for name in sorted(set(data.chips["scene"]) & set(data.reader.scenes)):
+        contract.check(card, data.reader.scenes[name])
 
 
 def _write(card: ModelCard, task: SegmentationTask, fitted: Fitted, data: Data, places: Places) -> None:
@@ -221,9 +246,9 @@ def _collate(chips: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[Tensor, Te
 
 def _fingerprint(member: Member, train: Train, classes: Classes, places: Places) -> str:
     room = Path(__file__).parent
-    code = [path for pattern in (*_CODE, f"models/{member.model}.py") for path in room.glob(pattern)]
+    code = [path for pattern in (*CODE, f"models/{member.model}.py") for path in room.glob(pattern)]
     split = places.split / member.grid
-    records = [split / "chips.parquet", split / "stats.json", *places.scenes.glob("*/scene.json")]
+    records = [split / "chips.parquet", split / "stats.json", *scene_files(places.scenes)]
     texts = [section.model_dump_json() for section in (member, train, classes)]
     return resume.fingerprint([*texts, torch.__version__], [*code, *records])
 

@@ -3,7 +3,9 @@
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
+from product_builder import make_raster
 
 from stages import fetch
 from thalweg.errors import ParamsError
@@ -14,6 +16,7 @@ fetch:
   source: {source}
   input: src/thalweg/sample
   masks: masks.yaml
+  elevation: {elevation}
   options:
     seed: 1
     size_60m_px: 16
@@ -26,7 +29,7 @@ fetch:
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "params.yaml").write_text(PARAMS.format(source="sample"))
+    (tmp_path / "params.yaml").write_text(PARAMS.format(source="sample", elevation="null"))
     (tmp_path / "masks.yaml").write_text("{source: none, licence: none, classes: {}, masks: []}")
     return tmp_path
 
@@ -48,7 +51,7 @@ def test_the_index_is_the_same_each_time(project):
 
 def test_an_unknown_source_leaves_what_was_there(project):
     fetch.main()
-    (project / "params.yaml").write_text(PARAMS.format(source="moon"))
+    (project / "params.yaml").write_text(PARAMS.format(source="moon", elevation="null"))
     with pytest.raises(ParamsError, match=r"fetch\.source is 'moon'"):
         fetch.main()
     assert read_products(Path("build/raw"))
@@ -63,3 +66,21 @@ def test_masks_of_a_catalogue_are_fetched_with_the_products(project):
     )
     fetch.main()
     assert {path.name for path in (project / "build/raw/masks").iterdir()} == {"T20KNA.tif", "mine.tif"}
+
+
+def test_heights_lie_beside_the_products_of_any_source(project):
+    name = "Copernicus_DSM_COG_10_S22_00_W063_00_DEM"
+    make_raster(
+        project / f"dem/{name}/{name}.tif",
+        np.ones((1, 2, 2), np.float32),
+        crs="EPSG:4326",
+        origin=(-63, -21),
+        pixel=0.5,
+    )
+    asked = f"{{bucket: '{(project / 'dem').as_uri()}', tiles: [S22W063]}}"
+    (project / "params.yaml").write_text(PARAMS.format(source="sample", elevation=asked))
+    fetch.main()
+    tile, scene = read_products(Path("build/raw"))
+    assert (tile.name, tile.role, tile.unit, tile.path) == (name, "elevation", "m", f"dem/{name}.tif")
+    assert scene.role == "scene"
+    assert (project / "build/raw" / tile.path).stat().st_size == tile.files[0].size

@@ -3,26 +3,15 @@
 import hashlib
 
 import pytest
-from file_server import serving_files
-from replay import ROOT, loopback_only
+from replay import ROOT
 
-from thalweg import bring
 from thalweg.errors import DamagedError, NotFoundError, ParamsError
-from thalweg.http.policy import Policy
 from thalweg.manifest.listing import MaskCatalogue, read_list
 from thalweg.mask_catalogue import fetch_masks
 
 CHACO = ROOT / "masks/chaco.yaml"
 REAL = ROOT.parent / "shared/data/chaco_masks"
 CATALOGUES = sorted((ROOT / "masks").glob("*.yaml"))
-
-
-@pytest.fixture
-def served(monkeypatch):
-    policy = Policy(connect_s=2, read_s=2, stall_s=5, attempts=2, backoff_s=0, backoff_max_s=0)
-    monkeypatch.setattr(bring, "PATIENCE", policy)
-    with loopback_only(), serving_files() as files:
-        yield files
 
 
 def catalogue(tmp_path, url: str, content: bytes, name: str = "T20KNA.tif"):

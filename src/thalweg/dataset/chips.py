@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from thalweg import raster
 from thalweg.classes import IGNORE
 from thalweg.errors import SceneError
 from thalweg.grid import Window, cut
-from thalweg.manifest.chips import PARTS, read_parts
+from thalweg.manifest.chips import HIDDEN, PARTS, scene_parts
 from thalweg.manifest.scene import NODATA, Scene, read_scenes
 
 
@@ -46,8 +47,14 @@ class ChipReader:
         return target
 
     def read(self, scene: str, window: Window, part: str) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels (h, w, C) and target (h, w) of a window for one part."""
-        return self.pixels(scene, window), self.target(scene, window, part)
+        """Pixels (h, w, C) and target (h, w) of a window for one part, as models see it while they learn.
+
+        Test ground and what is withheld around it are nodata, unless the part is `test`.
+        """
+        pixels = self.pixels(scene, window)
+        if part != "test":
+            pixels[np.isin(cut(self._open(scene).parts, window, PARTS["unused"]), HIDDEN)] = NODATA
+        return pixels, self.target(scene, window, part)
 
     def _open(self, scene: str) -> "_Planes":
         if scene not in self._planes:
@@ -56,13 +63,14 @@ class ChipReader:
                     f"scene {scene} is in the chip table but not in {self._origin[0]}; run `dvc repro split`"
                 )
             record = self.scenes[scene]
-            arrays = (record.image, record.valid, read_parts(*self._origin[1:], scene), record.mask)
-            self._planes[scene] = _Planes(*(None if array is None else np.asarray(array) for array in arrays))  # type: ignore[arg-type]
+            image = raster.plain(record.image)
+            arrays = (record.valid, scene_parts(self._origin[1], record), record.mask)
+            self._planes[scene] = _Planes(image, *(None if array is None else np.asarray(array) for array in arrays))  # type: ignore[arg-type]
         return self._planes[scene]
 
 
 class _Planes(NamedTuple):  # plain views of the maps: slicing np.memmap itself costs more than the copy of a chip
-    image: np.ndarray
+    image: np.ndarray | raster.Stacked
     valid: np.ndarray
     parts: np.ndarray
     mask: np.ndarray | None

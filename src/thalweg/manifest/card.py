@@ -5,10 +5,10 @@ from typing import Any
 
 from thalweg.classes import ClassInfo
 from thalweg.errors import CardError
-from thalweg.manifest import Record, read_record, write_record
+from thalweg.manifest import Record, read_record, upgraded, write_record
 from thalweg.manifest.scene import Channel
 
-SCHEMA = 1
+SCHEMA = 2
 WEIGHTS = "weights.safetensors"
 CARD = "card.json"
 
@@ -33,8 +33,14 @@ class ModelCard(Record):
     grid: str
     pixel_m: float
     """Ground size of a training pixel, metres."""
+    pixel_m_range: tuple[float, float]
+    """The smallest and the largest of all training scenes."""
     channels: tuple[Channel, ...]
     normalisation: Normalisation
+    deciles: tuple[tuple[float, ...], ...]
+    """Per channel the nine values, in physical units, that part the training pixels in tenths; empty if unknown."""
+    shares: tuple[tuple[float, ...], ...]
+    """Per channel the share of the training pixels in each of the ten bins between them; empty if unknown."""
     classes: tuple[ClassInfo, ...]
     window_px: int
     """Window edge in prediction."""
@@ -53,20 +59,28 @@ class ModelCard(Record):
 
 
 def read_card(folder: Path) -> ModelCard:
-    """The card of a model directory.
+    """The card of a model directory, in the present schema whichever it was written in.
 
     Raises:
         CardError: The card is of a newer schema.
         SceneError: It is missing or broken.
     """
-    card = read_record(ModelCard, folder / CARD, "train the member with `dvc repro` or copy the whole directory")
-    if card.schema_version > SCHEMA:
-        raise CardError(
-            f"{folder / CARD} has schema {card.schema_version}, this Thalweg reads up to {SCHEMA}; update Thalweg"
-        )
-    return card
+
+    def upgrade(data: dict[str, Any]) -> dict[str, Any]:
+        version = data.get("schema_version")
+        if isinstance(version, int) and version > SCHEMA:
+            raise CardError(f"{folder / CARD} has schema {version}, this Thalweg reads up to {SCHEMA}; update Thalweg")
+        return upgraded(data, SCHEMA, {1: _to_2})
+
+    remedy = "train the member with `dvc repro` or copy the whole directory"
+    return read_record(ModelCard, folder / CARD, remedy, upgrade)
 
 
 def write_card(card: ModelCard, folder: Path) -> None:
     """Writes card.json."""
     write_record(card, folder / CARD)
+
+
+def _to_2(data: dict[str, Any]) -> None:
+    """Schema 1 knew one pixel size and no distribution of the training pixels."""
+    data |= {"pixel_m_range": [data.get("pixel_m"), data.get("pixel_m")], "deciles": [], "shares": []}

@@ -6,8 +6,11 @@ from thalweg.classes import ClassInfo
 from thalweg.manifest import Record, read_record, write_record
 from thalweg.manifest.heldout import PartScores
 
-SCHEMA = 1
+SCHEMA = 2
 CARD = "card.json"
+SHIFTED = 0.25
+"""Stability index above which the input is another population. Source: Siddiqi 2006, Credit Risk Scorecards, ISBN
+978-0-471-75451-0: below 0.10 no change to speak of, 0.10 to 0.25 some, above 0.25 a major one."""
 
 
 class MemberEntry(Record):
@@ -24,6 +27,9 @@ class MemberEntry(Record):
     """Scenes that it was predicted on."""
     scores: dict[str, dict[str, float]]
     """Part → scores on the same pixels of the ensemble's grid."""
+    shift: dict[str, dict[str, float]]
+    """Scene → channel → population stability index of its valid pixels against the member's training pixels; a scene
+    without a valid pixel is not there, nor any where the member's card does not know its training pixels."""
 
 
 class EnsembleCard(Record):

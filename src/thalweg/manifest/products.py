@@ -21,7 +21,9 @@ class ValidFile(Record):
     """A mask of usable pixels that comes with a product (PlanetScope's UDM2)."""
 
     file: str
-    """Name beside the product's file; `{stem}` stands for its stem."""
+    """Name beside the product's file (in its folder, for `folder`); `{stem}` stands for the stem of the product's."""
+    without: str
+    """What that stem ends in and the mask's name lacks (`_AnalyticMS_SR`), or empty."""
     band: int
     """1-based."""
     values: tuple[int, ...]
@@ -51,6 +53,8 @@ class Product(Record):
     """Of files that carry none."""
     pixel_m: float | None = None
     """Edge of a pixel of pictures without any georeference, which then lie at an arbitrary place."""
+    place: int | None = None
+    """Number of that place (products/placement.py), or None for the one that the name alone gives."""
     valid: ValidFile | None = None
 
 
@@ -73,3 +77,8 @@ def write_products(products: list[Product], raw: Path) -> None:
     """Writes the index, sorted by name."""
     ordered = sorted(products, key=lambda product: product.name)
     write_record(Products(products=tuple(ordered)), raw / INDEX)
+
+
+def valid_name(valid: ValidFile, stem: str) -> str:
+    """File name of the mask that comes with a product of that stem."""
+    return valid.file.replace("{stem}", stem.removesuffix(valid.without))

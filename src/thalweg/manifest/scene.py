@@ -1,19 +1,27 @@
-"""`build/scenes/<grid>/<scene>/scene.json`: what an analysis-ready scene holds, and the door to its pixels."""
+"""`build/scenes/<grid>/<scene>/scene.json`: what an analysis-ready scene holds, and the door to its pixels.
+
+Small scenes in thousands share folders and rasters: `build/scenes/<grid>/<pack>/pack.json` holds their records.
+"""
 
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from affine import Affine
 
 from thalweg import raster
 from thalweg.errors import SceneError
-from thalweg.grid import Grid
+from thalweg.grid import Grid, Window
 from thalweg.manifest import Record, read_record, write_record
 
 SCHEMA = 2
 NODATA = -32768
 REFLECTANCE_SCALE = 1e-4
+SCENE = "scene.json"
+PACK = "pack.json"
+_NOWHERE = 'LOCAL_CS["a pack of scenes, no place on the earth",UNIT["metre",1]]'
+_REMEDY = "run `dvc repro preprocess`"
 
 
 class Channel(Record):
@@ -68,12 +76,67 @@ class SceneRecord(Record):
     """Degraded data, for the report."""
 
 
-class Scene:
-    """A scene on disk; pixels are memory maps, opened once and read-only."""
+class PackRecord(Record):
+    """pack.json: several small scenes that share their rasters, one below the other, each at the left edge."""
+
+    schema_version: int
+    shape_yx: tuple[int, int]
+    """Of the rasters: the sum of the heights, the greatest width."""
+    images: tuple[str, ...]
+    """Names of the image rasters: `image.tif`, or of time series `image_t00.tif` and so on, one per bin."""
+    rows: tuple[int, ...]
+    """First row of each member."""
+    members: tuple[SceneRecord, ...]
+    """In order, sorted by name."""
+
+
+def pack_grid(shape_yx: tuple[int, int]) -> Grid:
+    """The grid of a pack's rasters, which lies nowhere on the earth."""
+    return Grid(_NOWHERE, Affine(1, 0, 0, 0, -1, 0), shape_yx)
+
+
+class Pack:
+    """A folder of scenes that share their rasters; each raster is mapped once, whichever scenes are read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.record = read_record(SceneRecord, folder / "scene.json", "run `dvc repro preprocess`")
+        self.record = read_record(PackRecord, folder / PACK, _REMEDY)
+        self._maps: dict[Path, np.memmap[Any, Any]] = {}
+
+    @property
+    def name(self) -> str:
+        """Of the folder."""
+        return self.folder.name
+
+    @property
+    def grid(self) -> Grid:
+        """Of its rasters."""
+        return pack_grid(self.record.shape_yx)
+
+    def pixels(self, path: Path, window: Window) -> np.ndarray:
+        """(h, w, C) view of a member's window in a raster of the pack's shape: its own, or a part raster."""
+        if path not in self._maps:
+            self._maps[path] = raster.map_pixels(path)
+        return self._maps[path][window.rows, window.cols]
+
+    def scenes(self) -> "list[Scene]":
+        """Its members."""
+        return [
+            Scene(self.folder, (self, record, Window(row, 0, *record.shape_yx)))
+            for record, row in zip(self.record.members, self.record.rows, strict=True)
+        ]
+
+
+class Scene:
+    """A scene on disk; pixels are memory maps, opened once and read-only. It may share its rasters with others."""
+
+    def __init__(self, folder: Path, packed: "tuple[Pack, SceneRecord, Window] | None" = None) -> None:
+        """Takes the scene's folder, or a pack's folder with the pack, the member's record and its pixels there."""
+        self.folder = folder
+        self.pack = packed[0] if packed else None
+        self.record = packed[1] if packed else read_record(SceneRecord, folder / SCENE, _REMEDY)
+        self.window = packed[2] if packed else Window(0, 0, *self.record.shape_yx)
+        """Its pixels in the rasters below `folder`."""
 
     @property
     def name(self) -> str:
@@ -85,34 +148,65 @@ class Scene:
         """Where the pixels lie."""
         return Grid(self.record.crs, raster.transform_from(list(self.record.transform)), self.record.shape_yx)
 
+    @property
+    def image_files(self) -> tuple[str, ...]:
+        """Names of the image rasters below `folder`: one, or one per date in order."""
+        return self.pack.record.images if self.pack else image_files(self.record)
+
     @cached_property
-    def image(self) -> np.memmap[Any, Any]:
-        """(H, W, C) int16, nodata −32768."""
-        return raster.map_pixels(self.folder / "image.tif")
+    def image(self) -> np.ndarray | raster.Stacked:
+        """(H, W, C) int16 or float32, nodata −32768; of a time series (H, W, T × C), date by date."""
+        maps = [self._pixels(file) for file in self.image_files]
+        return raster.Stacked(maps) if self.record.dates else maps[0]
 
     @cached_property
     def valid(self) -> np.ndarray:
         """(H, W) uint8, 0 = unusable."""
-        return raster.map_pixels(self.folder / "valid.tif")[:, :, 0]
+        return self._pixels("valid.tif")[:, :, 0]
 
     @cached_property
     def mask(self) -> np.ndarray | None:
         """(H, W) uint8 class ids, 255 = unlabelled; None for a scene without labels."""
-        return raster.map_pixels(self.folder / "mask.tif")[:, :, 0] if self.record.labelled else None
+        return self._pixels("mask.tif")[:, :, 0] if self.record.labelled else None
+
+    def _pixels(self, file: str) -> np.ndarray:
+        """(H, W, C) memory map of a raster, or the view of this scene's part of the pack's."""
+        path = self.folder / file
+        return self.pack.pixels(path, self.window) if self.pack else raster.map_pixels(path)
+
+
+def image_files(record: SceneRecord) -> tuple[str, ...]:
+    """Names of the image rasters in the folder of a scene of its own."""
+    return tuple(f"image_{date}.tif" for date in record.dates) or ("image.tif",)
+
+
+def scene_files(folder: Path) -> list[Path]:
+    """The records of a grid's scenes and packs, sorted; they name everything else. None where there is no scene."""
+    return sorted([*folder.glob(f"*/{SCENE}"), *folder.glob(f"*/{PACK}")])
 
 
 def read_scenes(folder: Path) -> dict[str, Scene]:
-    """All scenes of one grid by name, sorted.
+    """All scenes of one grid by name, sorted, whether each has a folder of its own or shares a pack.
 
     Raises:
         SceneError: There is none, or one is broken.
     """
-    paths = sorted(folder.glob("*/scene.json"))
+    paths = scene_files(folder)
     if not paths:
-        raise SceneError(f"{folder} holds no scene; run `dvc repro preprocess`")
-    return {path.parent.name: Scene(path.parent) for path in paths}
+        raise SceneError(f"{folder} holds no scene; {_REMEDY}")
+    scenes = [
+        scene
+        for path in paths
+        for scene in ([Scene(path.parent)] if path.name == SCENE else Pack(path.parent).scenes())
+    ]
+    return {scene.name: scene for scene in sorted(scenes, key=lambda scene: scene.name)}
 
 
 def write_scene_record(record: SceneRecord, folder: Path) -> None:
     """Writes scene.json."""
-    write_record(record, folder / "scene.json")
+    write_record(record, folder / SCENE)
+
+
+def write_pack_record(record: PackRecord, folder: Path) -> None:
+    """Writes pack.json."""
+    write_record(record, folder / PACK)

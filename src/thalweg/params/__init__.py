@@ -24,7 +24,7 @@ _loaded: dict[tuple[Path, str], str] = {}
 class Section(BaseModel):
     """Base of every section: frozen, strict, no unknown keys, no defaults."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     section: ClassVar[str]
     """Key in params.yaml; for the foreach sections each item has this model."""

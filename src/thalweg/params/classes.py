@@ -20,6 +20,8 @@ class Classes(Section):
     def _distinct(self) -> "Classes":
         if len(set(self.names)) != len(self.names):
             raise ValueError("class names must differ")
+        if taken := sorted({"unlabelled", "error"} & {*self.names}):
+            raise ValueError(f"'{taken[0]}' is a word of masks.other and masks.values; name the class otherwise")
         if "background" in self.names[1:]:
             raise ValueError("the class 'background' must come first, since id 0 is what masks call background")
         return self

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from thalweg.params import Section
 
@@ -33,3 +33,9 @@ class Fetch(Section):
     """Heights for the channels elevation and slope; null where none are wanted or `source` delivers its own."""
     options: dict[str, Any]
     """What the source's own model `Options` says."""
+
+    @model_validator(mode="after")
+    def _tiles_once(self) -> "Fetch":
+        if self.source == "dem" and self.elevation is not None:
+            raise ValueError("the source dem delivers tiles itself; set fetch.elevation to null")
+        return self

@@ -12,13 +12,13 @@ Resampling = Literal["nearest", "bilinear", "cubic", "average"]
 class Valid(BaseModel):
     """What makes a pixel unusable, beside nodata and saturation."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     scl: tuple[Annotated[int, Field(ge=0, le=255)], ...]
     """SCL classes; empty where there is no SCL or where the labels are clouds."""
     product_masks: bool
     """Whether a product without SCL (L1C, old baselines) gives its own cloud mask instead: MSK_CLASSI or MSK_CLOUDS."""
-    cloud_probability: int | None = Field(ge=0, le=100)
+    cloud_probability: int | None = Field(ge=1, le=100)
     """Percent of MSK_CLDPRB from which a pixel is cloud, or null."""
     cloud_buffer_m: float = Field(ge=0)
     """Ground metres by which clouds and their shadows are widened."""
@@ -46,18 +46,24 @@ class SeriesParams(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     by: Literal["product", "tile"]
-    """`product`: each product is a series (NetCDF cubes); `tile`: products on the same pixel grid are one."""
+    """`product`: each product is a series (NetCDF cubes); `tile`: products on the same pixel grid are one, named by
+    their MGRS tile, or by their place where their names have none."""
     start: str = Field(pattern=r"^\d{4}-\d\d-\d\d$|^\d\d-\d\d$")
-    """First day of the first bin, quoted; without a year (`01-01`) it is that of the product's first date."""
+    """First day of the first bin, quoted; without a year (`01-01`) the bins lie where they hold most of the dates."""
     bins: int = Field(ge=1)
     """Number of bins; all scenes have as many."""
     frequency: str
-    """Length of a bin as a pandas offset: `1MS` (calendar months), `2W`, `10D`."""
+    """Length of a bin as a pandas offset: `1MS` (calendar months), `QS`, `W-MON`, which begin where the calendar says;
+    `2W` and `10D` are counted from `start`. A bin ends before the first day of the next."""
     composite: Literal["median", "mean", "first", "max_ndvi", "medoid"]
-    """Of the valid measurements of a bin, per pixel."""
+    """Of the valid measurements of a bin, per pixel. `median` and `mean` take each band by itself; `first`, `max_ndvi`
+    (B08 or B8A, and B04) and `medoid` (of the bands of reflectance) take the spectrum of one date."""
     max_gap: int = Field(ge=0)
     """Bins in a row without a measurement that are filled by interpolation in time; longer gaps stay nodata, and ends
-    are never extrapolated. Filled values are flagged by the channel `filled`."""
+    are never extrapolated. Above 0, the channel `filled` follows the others: 1 where a value was filled."""
+
+
+_FILLED = "filled"
 
 
 class GridParams(Section):
@@ -75,7 +81,8 @@ class GridParams(Section):
     """Of bands that the product delivers at another resolution only. Codes (SCL) and masks are always nearest."""
     channels: tuple[str, ...]
     """Extra channels after the bands: a formula `nd(B08,B04)`, `sqrt(B02)`, `log(B02)`, `diff(B02,B04)`, an index by
-    name (thalweg/indices.py), `elevation` and `slope` (of the delivered DEM), `month_sin` and `month_cos`."""
+    name (thalweg/indices, or as the catalogue spyndex spells it: `EVI`), `elevation` and `slope` (of the delivered
+    height model), `month_sin` and `month_cos`."""
     further: tuple[Further, ...]
     """Bands of other products, after the channels."""
     dtype: Literal["int16", "float32"]
@@ -91,4 +98,14 @@ class GridParams(Section):
         names = (*self.bands, *self.channels, *(band for other in self.further for band in other.bands))
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"{', '.join(twice)} is named twice in bands and channels; name each channel once")
+        if strange := sorted(name for name in names if "/" in name or name == _FILLED):
+            raise ValueError(
+                f"{', '.join(strange)} cannot name a channel: '/' parts time steps, and '{_FILLED}' flags gaps"
+            )
         return self
+
+    @property
+    def count(self) -> int:
+        """Channels of a scene; of a series those of all bins."""
+        one = len(self.bands) + len(self.channels) + sum(len(other.bands) for other in self.further)
+        return one if self.series is None else (one + (self.series.max_gap > 0)) * self.series.bins

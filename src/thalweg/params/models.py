@@ -1,10 +1,38 @@
 """Section `models`: one block per member of the ensemble-to-be."""
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from thalweg.params import Section
+
+
+class ClassWeights(BaseModel):
+    """Weights of the classes in the cross-entropy, from their training pixels: thalweg/class_weights.py."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    formula: Literal["inverse", "inverse_sqrt", "balanced", "effective", "median", "given"]
+    """1/f and 1/√f with a mean of 1; `balanced` 1/(K f) as it is; `effective` number of samples (Cui et al. 2019);
+    `median` frequency (Eigen and Fergus 2015); or a list of one's own."""
+    beta: float | None = Field(ge=0, lt=1)
+    """Of `effective`, say 0.999; else null."""
+    blend: float = Field(ge=0, le=1)
+    """Share of the formula's weights; the rest is 1 for every class."""
+    cap: float | None = Field(gt=0)
+    """No weight is larger; null for no bound."""
+    given: tuple[Annotated[float, Field(ge=0)], ...]
+    """Of `given`: one per class; else empty."""
+
+    @model_validator(mode="after")
+    def _fit(self) -> "ClassWeights":
+        if (self.formula == "effective") != (self.beta is not None):
+            raise ValueError("give 'beta' with the formula effective, and null with any other")
+        if (self.formula == "given") != bool(self.given):
+            raise ValueError("list weights under 'given' with the formula given, and [] with any other")
+        if self.given and self.blend == 1 and not any(self.given):
+            raise ValueError("all weights under 'given' are 0, so that nothing would be learned; give one above 0")
+        return self
 
 
 class Member(Section):
@@ -22,8 +50,11 @@ class Member(Section):
     """Of weights, chips and augmentation."""
     loss: dict[str, float] = Field(min_length=1)
     """File names in src/thalweg/losses/ → weight in the sum."""
-    class_weights: Literal["none", "inverse_sqrt"]
-    """Weights of the cross-entropy by training pixel shares: w ∝ 1/sqrt(share), mean 1."""
+    class_weights: Annotated[
+        Annotated[Literal["none", "inverse_sqrt"], Tag("name")] | Annotated[ClassWeights, Tag("mapping")],
+        Discriminator(lambda given: "mapping" if isinstance(given, (dict, ClassWeights)) else "name"),
+    ]
+    """Weights of the cross-entropy by training pixels: none, 1/sqrt(share) with a mean of 1, or a formula's."""
     augment: tuple[Literal["d4", "gain"], ...]
     """`d4`: the eight flips and turns; `gain`: 5 % gain and offset jitter per channel."""
     chip_px: int = Field(ge=8)

@@ -5,16 +5,17 @@ from pathlib import Path
 from thalweg.errors import ParamsError
 from thalweg.params import load, load_items, read_yaml
 from thalweg.params.classes import Classes
+from thalweg.params.crossval import Crossval
 from thalweg.params.ensembles import Ensemble
 from thalweg.params.fetch import Fetch
 from thalweg.params.grids import GridParams
 from thalweg.params.masks import Masks
-from thalweg.params.models import Member
+from thalweg.params.models import ClassWeights, Member
 from thalweg.params.split import Split
 from thalweg.params.train import Train
 
 _PLAIN = (Fetch, Classes, Masks, Split, Train)
-_ITEMS = (GridParams, Member, Ensemble)
+_ITEMS = (GridParams, Member, Crossval, Ensemble)
 
 
 class Recipe:
@@ -38,9 +39,12 @@ class Recipe:
         self.train = load(Train, path=path)
         self.grids = load_items(GridParams, path)
         self.models = load_items(Member, path)
+        self.crossval = load_items(Crossval, path)
         self.ensembles = load_items(Ensemble, path)
         self._check_names()
+        self._check_class_names()
         self._check_thresholds()
+        self._check_weights()
 
     def _check_names(self) -> None:
         for section, items in (("grids", self.grids), ("models", self.models), ("ensembles", self.ensembles)):
@@ -49,6 +53,9 @@ class Recipe:
         for name, member in self.models.items():
             if member.grid not in self.grids:
                 raise ParamsError(f"{self.path}: models.{name}.grid is '{member.grid}', which 'grids' does not have")
+        for name in self.crossval:
+            if name not in self.models:
+                raise ParamsError(f"{self.path}: crossval names '{name}', which 'models' does not have")
         for name, ensemble in self.ensembles.items():
             if ensemble.grid not in self.grids:
                 raise ParamsError(
@@ -62,9 +69,23 @@ class Recipe:
         for grid in self.grids:
             if grid not in self.split.chip_px:
                 raise ParamsError(f"{self.path}: split.chip_px lacks the grid '{grid}'")
+
+    def _check_class_names(self) -> None:
         for value, name in self.masks.values.items():
             if name not in (*self.classes.names, "unlabelled"):
                 raise ParamsError(f"{self.path}: masks.values maps {value} to '{name}', which 'classes' does not have")
+        if self.masks.other not in (*self.classes.names, "unlabelled", "error"):
+            raise ParamsError(f"{self.path}: masks.other is '{self.masks.other}', which 'classes' does not have")
+
+    def _check_weights(self) -> None:
+        for name, member in self.models.items():
+            weights = member.class_weights
+            given = len(weights.given) if isinstance(weights, ClassWeights) else 0
+            if given not in (0, self.classes.count):
+                raise ParamsError(
+                    f"{self.path}: models.{name}.class_weights.given has {given} weights for {self.classes.count} "
+                    "classes; give one per class, in their order"
+                )
 
     def _check_thresholds(self) -> None:
         for name, ensemble in self.ensembles.items():

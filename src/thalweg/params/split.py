@@ -53,14 +53,24 @@ class Official(BaseModel):
     lists: dict[Literal["train", "val", "test"], str]
     """Part → text file with a name per line, or COCO JSON (`images[].file_name`); empty where `rules` is given."""
     tile_px: int | None = Field(gt=0)
-    """Names are those of whole tiles `<scene>_<n>`, n counted row by row over the scene without its incomplete edge
-    tiles (LandCover.ai: 512); null: names are scenes."""
+    """Names are those of whole tiles `<scene>_<n>`, n counted from 0 row by row over the scene's pixels (the finest
+    grid's), incomplete edge tiles included although they are no tiles (LandCover.ai: 512); null: names are scenes."""
     swap: bool
-    """Exchange train and val (the holdout member of the crop system)."""
+    """Exchange train and val at the end (the holdout member of the crop system)."""
     keep: dict[Literal["train", "val", "test"], Annotated[float, Field(gt=0, le=1)]]
-    """Share of a part's names that is kept, at random; the rest is unused."""
+    """Share of a part's names that is kept, at random, after duplicates are dropped; the rest is unused."""
     drop_duplicates: tuple[Literal["train", "val", "test"], ...]
     """Parts, in this order, that lose names which another part has, too; else such a name is an error."""
+    missing: Literal["error", "report"]
+    """What names without a delivered scene mean; `report` counts them in a warning."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Official":
+        if (self.rules is None) == (not self.lists):
+            raise ValueError("give either 'rules' or 'lists', and null or {} for the other")
+        if self.rules is not None and self.tile_px is not None:
+            raise ValueError("'tile_px' belongs to 'lists'; set it to null")
+        return self
 
 
 class Split(Section):
@@ -78,7 +88,7 @@ class Split(Section):
     """So that every part gets its share of the ground of every class, of every fifth of elevations (a grid needs the
     channel `elevation`), or nothing but its share of the ground."""
     official: Official | None
-    """Before rules and units: what the files name goes where they say; the rest is unused."""
+    """In place of rules and units: what the files name goes where they say; the rest is unused."""
     seed: int = Field(ge=0)
     block_m: float = Field(gt=0)
     """Edge of a block on the ground, metres."""
@@ -94,3 +104,11 @@ class Split(Section):
     """What ground of two parts closer than the buffer means."""
     chip_px: dict[str, Annotated[int, Field(gt=0)]]
     """Edge of a chip per grid, pixels."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Split":
+        if (self.cells is None) == (self.unit == "cells"):
+            raise ValueError("'cells' is a number where 'unit' is cells, and else null")
+        if self.official is not None and self.rules:
+            raise ValueError("'official' decides on every scene; set 'rules' to []")
+        return self

@@ -7,32 +7,48 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from thalweg import indices
 from thalweg.classes import IGNORE
 from thalweg.errors import DegradedDataWarning, MaskError, ProductError
 from thalweg.manifest.products import Product, read_products
-from thalweg.manifest.scene import Scene
+from thalweg.manifest.scene import Scene, read_scenes
 from thalweg.params.classes import Classes
 from thalweg.params.grids import GridParams
 from thalweg.params.masks import Masks
-from thalweg.preprocess.masks import MaskFile, lonlat_bounds, meanings, overlapping, read_mask_files
-from thalweg.preprocess.pixels import SCL, Settings
+from thalweg.preprocess.channels import formulas_of
+from thalweg.preprocess.further import scene_products, surroundings
+from thalweg.preprocess.gather import Gathered, check_labels, gather
+from thalweg.preprocess.masks import SceneMasks, find_masks, mask_identity
+from thalweg.preprocess.pack import Member, build_packs
+from thalweg.preprocess.pixels import Settings
 from thalweg.preprocess.scene import build_scene
+from thalweg.preprocess.series import check_series
 from thalweg.preprocess.store import fingerprint, link_folder, stored
+from thalweg.preprocess.validity import SCL
 from thalweg.products import Delivery, Wanted
+from thalweg.products.netcdf import open_netcdf
+from thalweg.products.placement import settle
 from thalweg.products.plain import open_plain
 from thalweg.products.safe import open_safe
 
-_OPENERS = {"safe": open_safe, "raster": open_plain, "folder": open_plain}
+_OPENERS = {"safe": open_safe, "raster": open_plain, "folder": open_plain, "netcdf": open_netcdf}
 
 
 @dataclass(frozen=True)
 class _Order:
     """One scene to be built."""
 
-    product: Product
-    delivery: Delivery
-    files: tuple[MaskFile, ...]
+    scene: Gathered
+    masks: SceneMasks
+
+    @property
+    def product(self) -> Product:
+        """Named as the scene."""
+        return self.scene.product
+
+    @property
+    def delivery(self) -> Delivery:
+        """Of a series, its first date."""
+        return self.scene.delivery
 
 
 def build_scenes(
@@ -55,7 +71,7 @@ def build_scenes(
         grid: The grid.
         masks: What labels mean and where they lie.
         classes: The legend.
-        target: Folder to make: `<scene>/` per product.
+        target: Folder to make: `<scene>/` per product, or `<pack>/` where `grid.pack` is more than 1.
         store: Finished scenes by fingerprint.
         track: Shows progress while it passes the scenes on one by one.
 
@@ -65,78 +81,69 @@ def build_scenes(
         RasterError: A file cannot be read to its end.
         ParamsError: An extra channel has no formula, or a mask value no class.
     """
-    settings = Settings(grid_name, grid, masks, classes, indices.parse_all(grid.channels, grid.bands))
-    meanings(masks, classes)
-    files = read_mask_files(masks, masks_input)
-    orders = _orders(raw, settings, files)
-    _check_placement(orders, files)
+    check_series(grid)
+    settings = Settings(grid_name, grid, masks, classes, formulas_of(grid))
+    orders = _orders(raw, settings, masks_input)
     target.mkdir(parents=True)
-    for order in track(orders):
-        folder = stored(store, _key(order, settings), partial(_build, order, settings))
-        link_folder(folder, target / order.product.name)
-    scenes = [Scene(target / order.product.name) for order in orders]
+    if grid.pack > 1:
+        build_packs([_member(order, settings) for order in orders], grid.pack, target, store, track)
+    else:
+        for order in track(orders):
+            folder = stored(store, _key(order, settings), partial(_build, order, settings))
+            link_folder(folder, target / order.product.name)
+    scenes = list(read_scenes(target).values())
     for scene in scenes:
         for text in scene.record.warnings:
             warnings.warn(text, DegradedDataWarning, stacklevel=2)
     _check_labels(scenes, settings)
 
 
+def _member(order: _Order, settings: Settings) -> Member:
+    shape_yx = order.delivery.grid.shape_yx
+    return Member(order.product.name, shape_yx, _key(order, settings), partial(_build, order, settings))
+
+
 def _build(order: _Order, settings: Settings, folder: Path) -> None:
-    build_scene(order.product, order.delivery, order.files, settings, folder)
+    build_scene(order.product, order.scene.dates(), order.masks, settings, folder)
 
 
-def _orders(raw: Path, settings: Settings, files: tuple[MaskFile, ...]) -> list[_Order]:
-    products = read_products(raw)
+def _orders(raw: Path, settings: Settings, masks_input: Path) -> list[_Order]:
+    products = settle(read_products(raw))
     if not products:
         raise ProductError(f"{raw} lists no product; correct 'fetch' in params.yaml, then run `dvc repro`")
     codes = {*((SCL,) if settings.grid.valid.scl else ()), *((settings.masks.band,) if settings.masks.band else ())}
-    wanted = Wanted(settings.grid.bands, tuple(sorted(codes)), settings.grid.resolution_m)
-    orders = []
-    for product in products:
-        delivery = _OPENERS[product.form](product, raw, wanted)
-        orders.append(_Order(product, delivery, overlapping(files, delivery.grid)))
-    return orders
+    optional = (SCL,) if settings.grid.valid.product_masks and settings.masks.band != SCL else ()
+    wanted = Wanted(settings.grid.bands, tuple(sorted(codes)), settings.grid.resolution_m, optional)
+    around = surroundings(products, settings.grid, raw, lambda product, wanted: _open(product, raw, wanted)).around
+    check_labels(settings.masks.band, settings.grid.series)
+    scenes = gather(
+        scene_products(products, settings.grid),
+        lambda product: [around(delivery) for delivery in _open(product, raw, wanted)],
+        settings.grid.series,
+    )
+    grids = {scene.product.name: scene.delivery.grid for scene in scenes}
+    masks = find_masks(settings.masks, settings.classes, masks_input, grids)
+    return [_Order(scene, masks[scene.product.name]) for scene in scenes]
+
+
+def _open(product: Product, raw: Path, wanted: Wanted) -> tuple[Delivery, ...]:
+    """A product, one delivery per date."""
+    opened = _OPENERS[product.form](product, raw, wanted)
+    return opened if isinstance(opened, tuple) else (opened,)
 
 
 def _key(order: _Order, settings: Settings) -> str:
     return fingerprint(
         {
             "product": order.product.model_dump(),
+            "beside": [product.model_dump() for product in order.scene.beside],
+            "formulas": [formula.text for formula in settings.formulas],
             "grid": [settings.grid_name, settings.grid.model_dump()],
             "masks": settings.masks.model_dump(exclude={"input", "patterns"}),
             "classes": settings.classes.names,
-            "files": [
-                (file.name, file.sha256, file.grid.crs_wkt, tuple(file.grid.transform)) for file in order.files
-            ],  # a sidecar may move a mask without touching its file
+            "files": mask_identity(order.masks),
         }
     )
-
-
-def _check_placement(orders: list[_Order], files: tuple[MaskFile, ...]) -> None:
-    placed = {file.name for order in orders for file in order.files}
-    strays = [file for file in files if file.name not in placed]
-    if files and not placed:
-        name, place = _nearest(files[0], orders)
-        raise MaskError(
-            f"none of the {len(files)} masks lies on any scene: {files[0].path} covers "
-            f"{_words(files[0].lonlat_bounds)}, the nearest scene {name} {_words(place)}; correct the mask's CRS "
-            "(`gdal_edit.py -a_srs`) or fetch the product that belongs to it"
-        )
-    if strays:
-        listed = ", ".join(file.name for file in strays[:5]) + (", …" if len(strays) > 5 else "")
-        warnings.warn(
-            f"{len(strays)} of {len(files)} masks lie on no scene: {listed}", DegradedDataWarning, stacklevel=3
-        )
-
-
-def _nearest(file: MaskFile, orders: list[_Order]) -> tuple[str, tuple[float, float, float, float]]:
-    west, south, east, north = file.lonlat_bounds
-    places = {order.product.name: lonlat_bounds(order.delivery.grid) for order in orders}
-    far = {
-        name: abs(box[0] + box[2] - west - east) + abs(box[1] + box[3] - south - north) for name, box in places.items()
-    }
-    name = min(far, key=lambda name: (far[name], name))
-    return name, places[name]
 
 
 def _check_labels(scenes: list[Scene], settings: Settings) -> None:
@@ -146,7 +153,3 @@ def _check_labels(scenes: list[Scene], settings: Settings) -> None:
             f"no scene of the grid {settings.grid_name} has a labelled pixel, though masks are configured; "
             "check masks.zero, masks.values and the masks themselves"
         )
-
-
-def _words(box: tuple[float, float, float, float]) -> str:
-    return f"lon {box[0]:.3f} to {box[2]:.3f}, lat {box[1]:.3f} to {box[3]:.3f}"

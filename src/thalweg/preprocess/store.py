@@ -7,17 +7,15 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-_ROOM = Path(__file__).parent
-_MODULES = ("indices", "bands", "classes", "grid", "raster", "manifest/__init__", "manifest/scene")
-_SOURCES = (
-    *sorted(_ROOM.glob("*.py")),
-    *sorted((_ROOM.parent / "products").glob("*.py")),
-    *(_ROOM.parent / f"{name}.py" for name in _MODULES),
-)
+_HOME = Path(__file__).parents[1]
+ROOMS = ("preprocess", "products", "indices", "elevation", "composite", "bands", "classes", "grid", "raster",
+         "manifest/__init__", "manifest/scene")  # fmt: skip
+"""Whose code decides a scene's bytes; params do so by their values."""
+_SOURCES = tuple(path for room in ROOMS for path in sorted((*_HOME.glob(f"{room}.py"), *_HOME.glob(f"{room}/**/*.py"))))
 
 
 def fingerprint(parts: object) -> str:
-    """Key of a scene: SHA-256 of everything that decides its bytes, the source files of this room included."""
+    """Key of a scene: SHA-256 of everything that decides its bytes, the code that makes it included."""
     code = [hashlib.sha256(path.read_bytes()).hexdigest() for path in _SOURCES]
     text = json.dumps([parts, code], sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()

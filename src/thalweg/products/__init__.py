@@ -5,6 +5,7 @@ Opening a product reads metadata and headers only; pixels come through `thalweg.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -52,6 +53,8 @@ class Wanted:
     """Bands of codes (`SCL`), never scaled and never interpolated."""
     resolution_m: int | None
     """Pixel size in CRS units; None takes a plain raster as it is."""
+    optional: tuple[str, ...] = ()
+    """Those of `labels` that a product may lack: SCL, where its own cloud masks stand in."""
 
 
 @dataclass(frozen=True)
@@ -75,3 +78,27 @@ class Delivery:
     Raises:
         ProductError: They differ.
     """
+    clouds: Callable[[Grid], np.ndarray] | None = None
+    """The product's own cloud mask, (H, W) bool on a grid; None where it has none."""
+    cloud_probability: Layer | None = None
+    """Percent, 0 to 100, at its own resolution."""
+    udm: tuple[Layer, tuple[int, ...]] | None = None
+    """A band of the product that says which pixels are usable, and its values that mean so."""
+    beside: tuple["Beside", ...] = ()
+    """Other products on the same ground, one for each of the grid's `further`."""
+    heights: tuple[Path, ...] = ()
+    """Tiles of a height model, for the channels elevation and slope."""
+    georeferenced: bool = True
+    """False for a picture that was laid at an arbitrary place."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What one entry of the grid's `further` found for a scene."""
+
+    bands: tuple[str, ...]
+    unit: str
+    """Of their values."""
+    resampling: str
+    deliveries: tuple[Delivery, ...]
+    """Those on the scene's ground, the one that counts first first."""

@@ -1,15 +1,28 @@
-"""Plain rasters: one file per product that holds all bands (`raster`), or a folder with a file per band (`folder`)."""
+"""Plain rasters: one file per product that holds all bands (`raster`), or a folder with a file per band (`folder`).
 
-from dataclasses import dataclass
+Any form that GDAL opens, any dtype of real numbers, any number of bands. Bands of a product may differ in resolution,
+not in their place.
+"""
+
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from rasterio.enums import MaskFlags
+from rasterio.io import DatasetReader
 
 from thalweg import raster
 from thalweg.errors import ProductError
 from thalweg.grid import Grid
-from thalweg.manifest.products import Product
-from thalweg.products import Delivery, Layer, Wanted, words
+from thalweg.manifest.products import Product, valid_name
+from thalweg.products import Delivery, Layer, Wanted
+from thalweg.products.lattice import check_extents, scene_grid, snapped
+from thalweg.products.placement import lay
+
+_UNPLACED = (
+    "a picture without georeference, laid at an arbitrary place: its distance from other scenes means nothing, and no "
+    "leak can be seen between pictures that adjoin on the ground"
+)
 
 
 def open_plain(product: Product, raw: Path, wanted: Wanted) -> Delivery:
@@ -21,41 +34,64 @@ def open_plain(product: Product, raw: Path, wanted: Wanted) -> Delivery:
         wanted: Bands, label bands and resolution.
 
     Raises:
-        ProductError: A wanted band is not in the band list, or the files disagree in their grids or with the wanted
-            resolution, or are not laid out as the band list says.
-        RasterError: A file is missing, cannot be read, has no CRS or has fewer bands than the list says.
+        ProductError: A wanted band is not in the band list or has no scale, or the files disagree in their place, or
+            are not laid out as the band list says, or hold no real numbers.
+        RasterError: A file is missing, cannot be read, has no place on the ground or fewer bands than the list says.
     """
-    places = {name: _place(product, raw, name) for name in (*wanted.bands, *wanted.labels)}
-    headers = {path: _read_header(path) for path in {path for path, _ in places.values()}}
-    layers = {name: _layer(product, name, headers[path], path, index) for name, (path, index) in places.items()}
-    grid = _common_grid(product, {name: headers[path].grid for name, (path, _) in places.items()})
-    _check_resolution(product, grid, wanted.resolution_m)
+    labels = [name for name in wanted.labels if name in product.bands or name not in wanted.optional]
+    places = {name: _place(product, raw, name) for name in (*wanted.bands, *labels)}
+    headers = {path: _read_header(product, path) for path in {path for path, _ in places.values()}}
+    grids = {name: headers[path].grid for name, (path, _) in places.items()}
+    check_extents(product.name, grids)
+    grid = scene_grid(product.name, grids, wanted.resolution_m)
+    layers = {
+        name: replace(layer, grid=snapped(layer.grid, grid))
+        for name, (path, index) in places.items()
+        for layer in [_layer(product, name, headers[path], path, index)]
+    }
+    placed = all(header.placed for header in headers.values())
     return Delivery(
         product=product.name,
         baseline=None,
         sensing_time=product.date,
         grid=grid,
         bands={name: layers[name] for name in wanted.bands},
-        labels={name: layers[name] for name in wanted.labels},
-        warnings=(),
+        labels={name: layers[name] for name in labels},
+        warnings=() if placed else (_UNPLACED,),
         verify=_nothing_stated,
+        udm=_udm(product, raw, grid),
+        georeferenced=placed,
     )
 
 
 @dataclass(frozen=True)
 class _Header:
     grid: Grid
+    placed: bool
+    """Whether the file says where it lies, or its params do."""
     nodata: tuple[float | None, ...]
     """The file's own tag per band."""
     masked: tuple[bool, ...]
     """Per band, whether a mask or an alpha band of the file covers it."""
 
 
-def _read_header(path: Path) -> _Header:
-    grid = raster.read_grid(path)
+def _read_header(product: Product, path: Path) -> _Header:
     with raster.opened(path) as dataset:
+        if strange := [name for name in dataset.dtypes if np.dtype(name).kind not in "iuf"]:
+            raise ProductError(f"{path} holds {strange[0]} values, not real numbers; bring it to amplitude or dB first")
+        picture = product.pixel_m is not None and dataset.crs is None and dataset.transform.is_identity
+        shape_yx = (dataset.height, dataset.width)
+        grid = lay(product, shape_yx) if picture else _known_grid(product, dataset, path)
         masked = tuple(MaskFlags.per_dataset in flags for flags in dataset.mask_flag_enums)
-        return _Header(grid, tuple(dataset.nodatavals), masked)
+        return _Header(grid, not picture, tuple(dataset.nodatavals), masked)
+
+
+def _known_grid(product: Product, dataset: DatasetReader, path: Path) -> Grid:
+    if dataset.crs is None and product.crs is None and not dataset.transform.is_identity:
+        raise ProductError(
+            f"{path} has a geotransform (a world file) but no CRS; say it by more.crs of fetch.options.products"
+        )
+    return raster.known_grid(dataset, path, product.crs)
 
 
 def _place(product: Product, raw: Path, name: str) -> tuple[Path, int]:
@@ -69,7 +105,7 @@ def _place(product: Product, raw: Path, name: str) -> tuple[Path, int]:
     if product.form == "raster" and isinstance(place, int):
         return raw / product.path, place
     if product.form == "folder" and isinstance(place, str) and Path(place).name == place:
-        return raw / product.path / place, 1
+        return raw / product.path / place.replace("{stem}", product.name), 1
     kind = "a 1-based band number" if product.form == "raster" else "the name of a file in the folder"
     raise ProductError(
         f"{product.name}: band '{name}' is given as {place!r}, but form '{product.form}' needs {kind}; "
@@ -78,20 +114,14 @@ def _place(product: Product, raw: Path, name: str) -> tuple[Path, int]:
 
 
 def _layer(product: Product, name: str, header: _Header, path: Path, index: int) -> Layer:
-    if not 1 <= index <= len(header.nodata):
-        raise ProductError(
-            f"{path} has {len(header.nodata)} bands, but its list names band {index}; "
-            "correct 'bands' in fetch.options.products"
-        )
-    scale = product.scale[name] if isinstance(product.scale, dict) else product.scale
-    offset = product.offset[name] if isinstance(product.offset, dict) else product.offset
+    _check_index(path, header, index)
     nodata = product.nodata if product.nodata is not None else header.nodata[index - 1]
     return Layer(
         str(path),
         index,
         header.grid,
-        scale,
-        offset,
+        of_band(product, name, "scale", product.scale),
+        of_band(product, name, "offset", product.offset),
         nodata,
         None,
         product.unit,
@@ -99,25 +129,42 @@ def _layer(product: Product, name: str, header: _Header, path: Path, index: int)
     )
 
 
-def _common_grid(product: Product, grids: dict[str, Grid]) -> Grid:
-    first, grid = next(iter(grids.items()))
-    for name, other in grids.items():
-        same = other.crs_wkt == grid.crs_wkt and other.shape_yx == grid.shape_yx
-        if not same or not other.transform.almost_equals(grid.transform, 1e-3 * abs(grid.transform.a)):
-            raise ProductError(
-                f"{product.name}: band {name} ({words(other)}) lies on another grid than {first} ({words(grid)}); "
-                "bring all bands of a product onto one grid, or drop the band from params.yaml"
-            )
-    return grid
+def of_band(product: Product, name: str, what: str, given: float | dict[str, float]) -> float:
+    """Scale or offset of a band, whether the params give one number for all bands or one for each.
 
-
-def _check_resolution(product: Product, grid: Grid, resolution_m: int | None) -> None:
-    pixel = abs(grid.transform.a), abs(grid.transform.e)
-    if resolution_m is not None and any(abs(edge - resolution_m) > 1e-3 * resolution_m for edge in pixel):
+    Raises:
+        ProductError: They give none for this band.
+    """
+    if not isinstance(given, dict):
+        return given
+    if name not in given:
         raise ProductError(
-            f"{product.name} has pixels of {pixel[0]:g} × {pixel[1]:g} CRS units, but the grid asks for "
-            f"{resolution_m}; set its resolution_m to null to take plain rasters as they are"
+            f"{product.name}: {what} is given for {', '.join(given)}, but not for band '{name}'; "
+            "name every band under fetch.options.products, or give one number for all"
         )
+    return given[name]
+
+
+def _check_index(path: Path, header: _Header, index: int) -> None:
+    if not 1 <= index <= len(header.nodata):
+        raise ProductError(
+            f"{path} has {len(header.nodata)} bands, but its list names band {index}; "
+            "correct 'bands' in fetch.options.products"
+        )
+
+
+def _udm(product: Product, raw: Path, grid: Grid) -> tuple[Layer, tuple[int, ...]] | None:
+    """The band of the product's mask of usable pixels, and its values that mean so."""
+    valid = product.valid
+    if valid is None:
+        return None
+    whole = raw / product.path
+    path = whole / valid_name(valid, whole.name) if product.form == "folder" else (
+        whole.with_name(valid_name(valid, whole.stem)))  # fmt: skip
+    header = _read_header(product, path)
+    _check_index(path, header, valid.band)
+    check_extents(product.name, {"the scene": grid, path.name: header.grid})
+    return Layer(str(path), valid.band, snapped(header.grid, grid), 1.0, 0.0, None, None, "1"), valid.values
 
 
 def _nothing_stated() -> None:

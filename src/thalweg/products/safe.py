@@ -1,6 +1,8 @@
 """Sentinel-2 SAFE products (L2A and L1C, folder or zip): bands, offsets, scene classification, consistency."""
 
+import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from thalweg.grid import Grid
 from thalweg.manifest.products import Product
 from thalweg.products import Delivery, Layer, Wanted, words
 from thalweg.products.container import Container
+from thalweg.products.lattice import check_extents, scene_grid
+from thalweg.products.safe_masks import cloud_mask, probability_layer
 from thalweg.products.safe_xml import Metadata, Stated, TileGrid, parse_manifest, parse_product, parse_tile
 
 _IMAGE = re.compile(r"^GRANULE/([^/]+)/IMG_DATA/(?:R\d\dm/)?[^/]*_\d{8}T\d{6}_(\w{3})(?:_(\d\d)m)?\.jp2$")
@@ -21,34 +25,46 @@ _Images = dict[str, dict[int, str]]
 def open_safe(product: Product, raw: Path, wanted: Wanted) -> Delivery:
     """Opens a SAFE product at one resolution; offsets and quantification come from its XML alone.
 
+    Of each band, the image at the wanted resolution is taken, else the next finer one, else the finest of the coarser.
+
     Args:
         product: As fetch recorded it.
         raw: The raw folder.
         wanted: Bands, label bands and resolution.
 
     Raises:
-        ProductError: The product is incomplete or inconsistent, or lacks a wanted band at that resolution.
+        ProductError: The product is incomplete or inconsistent, or lacks a wanted band.
         RasterError: A JP2 file cannot be opened or has no CRS.
     """
     container = Container(raw / product.path)
     metadata = parse_product(container.read(_metadata_name(container)), product.name)
-    if wanted.resolution_m is None:
+    metres = wanted.resolution_m
+    if metres is None:
         raise ProductError(
             f"{product.name} delivers several resolutions, so its grid needs resolution_m (10, 20 or 60) in params.yaml"
         )
     images = _images(container, product.name)
-    bands = {band: _pick(images, product.name, band, wanted.resolution_m) for band in wanted.bands}
-    labels = {band: _pick_labels(images, product.name, band, wanted.resolution_m) for band in wanted.labels}
-    grid = _checked_grid(container, product.name, bands, wanted.resolution_m)
+    bands = {band: _pick(images, product.name, band, metres) for band in wanted.bands}
+    labels = {
+        band: _pick_labels(images, product.name, band, metres)
+        for band in wanted.labels
+        if band in images or band not in wanted.optional
+    }
+    grids = {band: raster.read_grid(Path(container.gdal_path(path))) for band, (_, path) in bands.items()}
+    tiles = _tile_grids(container, product.name)
+    _check_grids(product.name, {band: at for band, (at, _) in bands.items()}, grids, tiles)
+    stated = partial(_verify, container, product.name)
     return Delivery(
         product=metadata.product,
         baseline=metadata.baseline,
         sensing_time=metadata.sensing_time,
-        grid=grid,
-        bands={band: _layer(container, metadata, band, path) for band, path in bands.items()},
+        grid=scene_grid(product.name, grids, metres),
+        bands={band: _layer(container, metadata, band, path, grids[band]) for band, (_, path) in bands.items()},
         labels={band: _codes(container, path) for band, path in labels.items()},
-        warnings=metadata.warnings,
-        verify=partial(_verify, container, product.name, [*bands.values(), *labels.values()]),
+        warnings=(*metadata.warnings, *_coarse(product.name, bands, metres)),
+        verify=partial(stated, [*(path for _, path in bands.values()), *labels.values()]),
+        clouds=cloud_mask(container, product.name, stated),
+        cloud_probability=probability_layer(container, metres, stated),
     )
 
 
@@ -73,18 +89,33 @@ def _images(container: Container, name: str) -> _Images:
     return found
 
 
-def _pick(images: _Images, name: str, band: str, resolution_m: int) -> str:
-    path = images.get(band, {}).get(resolution_m)
-    if path is None:
-        there = [known for known in SENTINEL2 if resolution_m in images.get(known, {})]
-        elsewhere = ", ".join(f"{metres} m" for metres in sorted(images.get(band, {})))
-        other = f" (only at {elsewhere})" if elsewhere else ""
+def _pick(images: _Images, name: str, band: str, resolution_m: int) -> tuple[int, str]:
+    """Resolution, metres, and path of the image to take."""
+    there = images.get(band, {})
+    if not there:
+        known = ", ".join(word for word in SENTINEL2 if word in images)
         raise ProductError(
-            f"{name} has no band {band} at {resolution_m} m{other}; at that resolution it has "
-            f"{', '.join(there) or 'no band at all'}; deliver the missing file or change the bands of this grid in "
-            "params.yaml"
+            f"{name} has no band {band}, at no resolution; it has {known or 'no band at all'}; deliver the missing "
+            "file or change the bands of this grid in params.yaml"
         )
-    return path
+    finer = [metres for metres in there if metres <= resolution_m]
+    chosen = max(finer) if finer else min(there)
+    return chosen, there[chosen]
+
+
+def _coarse(name: str, bands: dict[str, tuple[int, str]], resolution_m: int) -> tuple[str, ...]:
+    """A warning where a band was measured finer than the image that had to be taken for it."""
+    poor = [
+        f"{band} ({metres} m)"
+        for band, (metres, _) in bands.items()
+        if band in SENTINEL2 and metres > max(resolution_m, SENTINEL2[band].native_m)
+    ]
+    if not poor:
+        return ()
+    return (
+        f"{name} lacks the images at {resolution_m} m of {', '.join(poor)}, which are taken from coarser ones; deliver "
+        "the finer ones",
+    )
 
 
 def _pick_labels(images: _Images, name: str, band: str, resolution_m: int) -> str:
@@ -97,12 +128,9 @@ def _pick_labels(images: _Images, name: str, band: str, resolution_m: int) -> st
     return paths[min(paths, key=lambda metres: abs(metres - resolution_m))]
 
 
-def _layer(container: Container, metadata: Metadata, band: str, path: str) -> Layer:
+def _layer(container: Container, metadata: Metadata, band: str, path: str, grid: Grid) -> Layer:
     scale = 1 / metadata.quantification
-    file = container.gdal_path(path)
-    return Layer(
-        file, 1, raster.read_grid(Path(file)), scale, metadata.offset(band), metadata.nodata, metadata.saturated
-    )
+    return Layer(container.gdal_path(path), 1, grid, scale, metadata.offset(band), metadata.nodata, metadata.saturated)
 
 
 def _codes(container: Container, path: str) -> Layer:
@@ -110,22 +138,31 @@ def _codes(container: Container, path: str) -> Layer:
     return Layer(file, 1, raster.read_grid(Path(file)), 1.0, 0.0, None, None, "1")
 
 
-def _checked_grid(container: Container, name: str, bands: dict[str, str], resolution_m: int) -> Grid:
-    tile = _tile_grid(container, name).get(resolution_m)
-    grids = {band: raster.read_grid(Path(container.gdal_path(path))) for band, path in bands.items()}
-    first, grid = next(iter(grids.items()))
-    for band, other in grids.items():
-        if tile is not None:
-            _check_tile(name, band, other, tile)
-        if other != grid:
+def _check_grids(name: str, metres: dict[str, int], grids: dict[str, Grid], tiles: dict[int, TileGrid]) -> None:
+    """Images have the pixels that their names say, fit the tile, and lie on one another."""
+    firsts: dict[int, str] = {}
+    for band, grid in grids.items():
+        if metres[band] in tiles:
+            _check_tile(name, band, grid, tiles[metres[band]])
+        _check_pixel(name, band, grid, metres[band])
+        first = firsts.setdefault(metres[band], band)
+        if grid != grids[first]:
             raise ProductError(
-                f"{name}: {band} ({words(other)}) and {first} ({words(grid)}) disagree in their grid; "
+                f"{name}: {band} ({words(grid)}) and {first} ({words(grids[first])}) disagree in their grid; "
                 "deliver the product again"
             )
-    return grid
+    check_extents(name, grids)
 
 
-def _tile_grid(container: Container, name: str) -> dict[int, TileGrid]:
+def _check_pixel(name: str, band: str, grid: Grid, metres: int) -> None:
+    if (grid.transform.a, grid.transform.e) != (metres, -metres):
+        raise ProductError(
+            f"{name}: the image of {band} ({words(grid)}) has not the {metres} m pixels that its name says; it was "
+            "resampled or mixed up, deliver the original"
+        )
+
+
+def _tile_grids(container: Container, name: str) -> dict[int, TileGrid]:
     tiles = [path for path in container.sizes if re.fullmatch(r"GRANULE/[^/]+/MTD_TL\.xml", path)]
     return parse_tile(container.read(tiles[0] if tiles else _metadata_name(container)), name)
 
@@ -152,7 +189,8 @@ def _verify(container: Container, name: str, paths: list[str]) -> None:
     for path in paths:
         if path not in stated:
             raise ProductError(f"{name}: {path} is not listed in manifest.safe; deliver the product again")
-        _verify_file(container, name, path, stated[path])
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as readers:
+        list(readers.map(lambda path: _verify_file(container, name, path, stated[path]), paths))
 
 
 def _verify_file(container: Container, name: str, path: str, stated: Stated) -> None:

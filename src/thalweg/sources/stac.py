@@ -45,6 +45,8 @@ class Options(Section):
     bands: tuple[str, ...] = Field(min_length=1)
     """Sentinel-2 band names, and `SCL`."""
     resolution_m: Literal[10, 20, 60]
+    """Which of the product's files CDSE gives; the others have each band at its own resolution alone, whatever stands
+    here, and the grid brings bands of several resolutions together."""
     search: Search
     """As for the source `copernicus`; level L2A."""
 

@@ -8,12 +8,14 @@ changes the size of blocks and nothing else.
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from thalweg.grid import Grid, Window
 from thalweg.manifest.chips import PARTS
 from thalweg.split.position import lonlat
+from thalweg.split.terrain import Terrain
 
 RADIUS_M = 6_371_007.2
 """Authalic radius of GRS80. Source: Moritz (2000), Geodetic Reference System 1980, doi:10.1007/s001900050278."""
@@ -71,9 +73,20 @@ def ranked(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return distinct, place[np.cumsum(first.ravel()) - 1].reshape(codes.shape)
 
 
+class Piece(NamedTuple):
+    """A piece of a scene that is dealt in place of a block of the lattice."""
+
+    name: str
+    grid: Grid
+    """Of the piece alone."""
+    row: int
+    col: int
+    """Its place among the pieces of its scene."""
+
+
 @dataclass(frozen=True)
 class BlockTable:
-    """Blocks with labels on them: ground per class and, once assigned, the part of each."""
+    """What is dealt to the parts, blocks of the lattice or pieces of scenes: labelled ground and the part of each."""
 
     lattice: Lattice
     codes: np.ndarray
@@ -82,15 +95,30 @@ class BlockTable:
     """(n, classes) labelled, valid ground, square metres, summed over scenes."""
     parts: np.ndarray
     """(n,) uint8 values of `PARTS`."""
+    pieces: tuple[Piece, ...] | None = None
+    """Of the codes, in their order; None where codes are those of lattice blocks."""
+    terrain: Terrain | None = None
+    """Elevations, where the scenes have that channel."""
 
     @cached_property
     def names(self) -> list[str]:
-        """`<row>_<col>` of each block."""
+        """`<row>_<col>` of each block, or the piece's own name."""
+        if self.pieces is not None:
+            return [piece.name for piece in self.pieces]
         return [block_name(int(row), int(col)) for row, col in zip(*decode(self.codes), strict=True)]
+
+    @cached_property
+    def name_of(self) -> dict[int, str]:
+        """Code → name."""
+        return dict(zip(self.codes.tolist(), self.names, strict=True))
 
     def parts_at(self, grid: Grid, window: Window) -> np.ndarray:
         """(h, w) uint8 part of the block under each pixel; `unused` where no labelled block is."""
-        distinct, place = ranked(encode(*self.lattice.cells(grid, window)))
+        return self.parts_of(encode(*self.lattice.cells(grid, window)))
+
+    def parts_of(self, codes: np.ndarray) -> np.ndarray:
+        """(h, w) uint8 part of each code; `unused` where the table does not have it."""
+        distinct, place = ranked(codes)
         if not len(self.codes):
             return np.full(place.shape, PARTS["unused"], np.uint8)
         at = np.minimum(np.searchsorted(self.codes, distinct), len(self.codes) - 1)

@@ -8,8 +8,9 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from thalweg.grid import Grid, Window
-from thalweg.manifest.chips import PARTS
+from thalweg.manifest.chips import PARTS, WITHHELD
 from thalweg.split.blocks import BlockTable
+from thalweg.split.pieces import Pieces, pixel_centres
 from thalweg.split.position import ecef, pixels_in
 
 YIELDS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -22,11 +23,13 @@ YIELDS: dict[str, dict[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Footprint:
-    """The ground of one scene or of several with the same pixels: its grid and the part that a rule gives it."""
+    """The ground of one scene or of several with the same pixels: its grid and what decides on the parts of it."""
 
     grid: Grid
     part: str | None
-    """None where the blocks decide."""
+    """Of the whole scene, or None."""
+    pieces: Pieces | None = None
+    """Rectangles of the scene whose parts the table has; None, with no part either, where the lattice's blocks have."""
 
 
 class Ground:
@@ -51,48 +54,110 @@ class Ground:
         """(h, w) uint8 part of a footprint's pixels before any yields."""
         if footprint.part is not None:
             return np.full((window.height, window.width), PARTS[footprint.part], np.uint8)
+        if footprint.pieces is not None:
+            pieces = footprint.pieces
+            return pieces.pick(self.table.parts_of(pieces.codes), *pixel_centres(window), PARTS["unused"])
         return self.table.parts_at(footprint.grid, window)
 
-    def covered(self, grid: Grid, window: Window, parts: tuple[str, ...], near: list[Footprint]) -> np.ndarray:
-        """(h, w) bool: whether the pixel's centre lies on ground of one of the parts, in any scene.
+    def blocks(self, grid: Grid, window: Window, near: list[Footprint]) -> np.ndarray:
+        """(h, w) uint8 part of the block under each pixel, or `unused` where no blocks decide near by."""
+        if any(footprint.part is None and footprint.pieces is None for footprint in near):
+            return self.table.parts_at(grid, window)
+        return np.full((window.height, window.width), PARTS["unused"], np.uint8)
+
+    def covered(self, grid: Grid, window: Window, part: str, near: list[Footprint], blocks: np.ndarray) -> np.ndarray:
+        """(h, w) bool: whether the pixel's centre lies on ground of the part, in any scene.
 
         Where another raster's pixels lie askew, its ground is widened by the pixel or two that centres may miss, so
         that the pixel under each of its pixels is always covered.
+
+        Args:
+            grid: Of the window.
+            window: Which pixels.
+            part: Which part.
+            near: Footprints that may lie there.
+            blocks: What `blocks` gives for them.
         """
-        by_block = np.isin(self.table.parts_at(grid, window), [PARTS[part] for part in parts])
-        covered = np.zeros(by_block.shape, bool)
+        value, by_block = PARTS[part], blocks == PARTS[part]
+        covered = np.zeros(blocks.shape, bool)
         for footprint in near:
+            if footprint.part not in (None, part):
+                continue
             exact = aligned(grid, footprint.grid)
+            if footprint.pieces is not None:
+                covered |= self._on_pieces(grid, window, footprint.grid, footprint.pieces, value, exact)
+                continue
             inside = _inside(grid, window, footprint.grid, 0 if exact else 1)
             if footprint.part is None:
-                covered |= inside & (by_block if exact else ndimage.binary_dilation(by_block, np.ones((5, 5))))
-            elif footprint.part in parts:
-                covered |= inside
+                inside &= by_block if exact else ndimage.binary_dilation(by_block, np.ones((5, 5)))
+            covered |= inside
         return covered
+
+    def _on_pieces(self, grid: Grid, window: Window, other: Grid, pieces: Pieces, value: int,
+                   exact: bool) -> np.ndarray:  # fmt: skip
+        wanted = self.table.parts_of(pieces.codes) == value
+        hit = np.zeros((window.height, window.width), bool)
+        if not wanted.any():
+            return hit
+        if exact:
+            shift = ~other.transform @ grid.transform
+            rows, cols = pixel_centres(window)
+            return pieces.pick(wanted, rows + shift.f, cols + shift.c, outside=False)
+        rows, cols = pixels_in(grid, window, other)
+        for down in (-1, 0, 1):
+            for right in (-1, 0, 1):
+                hit |= pieces.pick(wanted, rows + down, cols + right, outside=False)
+        return hit
 
 
 def part_band(ground: Ground, footprint: Footprint, window: Window, buffer_m: float, yields: str) -> np.ndarray:
     """(h, w) uint8 final part of a band of a scene: pixels that must yield within the buffer are `unused`.
 
-    Distances are between pixel centres, in true metres. Half a pixel's diagonal is added to the buffer, because the
-    pixel that stands for one of another raster may lie so far from it.
+    Pixels of no part are `WITHHELD` within the buffer of test ground. Distances are between pixel centres, in true
+    metres. Half a pixel's diagonal is added to the buffer, because the pixel that stands for one of another raster may
+    lie so far from it.
     """
     parts = ground.own(footprint, window)
-    pixel_m = footprint.grid.crop(window).pixel_m_yx
-    reach_m = buffer_m + math.hypot(*pixel_m) / 2
-    pad_y, pad_x = (math.ceil(reach_m / edge_m) + 1 for edge_m in pixel_m)
-    padded = Window(window.row - pad_y, window.col - pad_x, window.height + 2 * pad_y, window.width + 2 * pad_x)
-    inner = (slice(pad_y, pad_y + window.height), slice(pad_x, pad_x + window.width))
-    near = ground.near(footprint.grid.crop(padded), 0)
+    if footprint.part == "unused":
+        return parts
+    reach = _Reach(ground, footprint, window, buffer_m)
     yielded = np.zeros(parts.shape, bool)
     for part, others in YIELDS[yields].items():
         mine = parts == PARTS[part]
-        covered = ground.covered(footprint.grid, padded, others, near) if mine.any() else mine
-        if covered.any():
-            distance_m = ndimage.distance_transform_edt(~covered, sampling=pixel_m)[inner]
-            yielded |= mine & (distance_m <= reach_m)
+        for other in others if mine.any() else ():
+            yielded |= mine & reach.within(other)
     parts[yielded] = PARTS["unused"]
+    idle = parts == PARTS["unused"]
+    if idle.any():
+        parts[idle & reach.within("test")] = WITHHELD
     return parts
+
+
+class _Reach:
+    """Which pixels of a band lie within the buffer of a part's ground, each part looked up once."""
+
+    def __init__(self, ground: Ground, footprint: Footprint, window: Window, buffer_m: float) -> None:
+        self._pixel_m = footprint.grid.crop(window).pixel_m_yx
+        self._reach_m = buffer_m + math.hypot(*self._pixel_m) / 2
+        pad_y, pad_x = (math.ceil(self._reach_m / edge_m) + 1 for edge_m in self._pixel_m)
+        self._padded = Window(
+            window.row - pad_y, window.col - pad_x, window.height + 2 * pad_y, window.width + 2 * pad_x
+        )
+        self._inner = (slice(pad_y, pad_y + window.height), slice(pad_x, pad_x + window.width))
+        self._ground, self._grid = ground, footprint.grid
+        self._near = ground.near(footprint.grid.crop(self._padded), 0)
+        self._blocks = ground.blocks(self._grid, self._padded, self._near)
+        self._found: dict[str, np.ndarray] = {}
+
+    def within(self, part: str) -> np.ndarray:
+        """(h, w) bool."""
+        if part not in self._found:
+            covered = self._ground.covered(self._grid, self._padded, part, self._near, self._blocks)
+            near = covered
+            if covered.any():
+                near = ndimage.distance_transform_edt(~covered, sampling=self._pixel_m) <= self._reach_m
+            self._found[part] = near[self._inner]
+        return self._found[part]
 
 
 def sphere(grid: Grid) -> tuple[np.ndarray, float]:

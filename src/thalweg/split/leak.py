@@ -1,6 +1,8 @@
 """The leak check: how near test ground comes to ground that trains or validates, measured from the part rasters alone.
 
-It knows nothing of blocks, rules and buffers. Outlines of the parts are taken from the rasters, placed on the
+It is measured twice: to pixels whose labels are learnt, and to all pixels that a window of training or validation may
+show, wherever it is drawn (`ChipReader` blanks what is test or withheld). The check knows nothing of blocks, rules and
+buffers. Outlines of the parts are taken from the rasters, placed on the
 ellipsoid exactly, and compared over all scenes of a grid, so the same ground in two scenes, tiles or UTM zones counts.
 """
 
@@ -18,6 +20,9 @@ from thalweg.split.ground import sphere
 from thalweg.split.position import ecef, locate
 
 LEARNT = (PARTS["train"], PARTS["val"])
+"""Parts whose labels are learnt or choose."""
+SHOWN = (*LEARNT, PARTS["unused"])
+"""What windows of such a scene may show beside them."""
 TEST = (PARTS["test"],)
 
 
@@ -54,6 +59,11 @@ class Outline:
         """(n, 3) earth-centred metres."""
         return ecef(*self.lonlat)
 
+    @cached_property
+    def tree(self) -> cKDTree:
+        """Of the ground."""
+        return cKDTree(self.ground)
+
 
 class Placed:
     """One part raster with its name and grid."""
@@ -62,28 +72,33 @@ class Placed:
         self.name, self.grid, self.parts = name, grid, parts
         self.centre, self.radius_m = sphere(grid)
         self.pixel_m = max(grid.pixel_m_yx)
+        self.teaches = bool(np.isin(parts, LEARNT).any())
+        self._outlines: dict[tuple[int, ...], Outline] = {}
 
-    @cached_property
-    def test(self) -> Outline:
-        """Outline of the test pixels."""
-        return Outline(self.grid, self.parts, TEST)
-
-    @cached_property
-    def learnt(self) -> Outline:
-        """Outline of the pixels that train or validate."""
-        return Outline(self.grid, self.parts, LEARNT)
+    def outline(self, values: tuple[int, ...]) -> Outline:
+        """Outline of the pixels of some values."""
+        if values not in self._outlines:
+            self._outlines[values] = Outline(self.grid, self.parts, values)
+        return self._outlines[values]
 
 
-def nearest_leak(placed: list[Placed], within_m: float) -> Leak | None:
+def nearest_leak(placed: list[Placed], within_m: float, values: tuple[int, ...]) -> Leak | None:
     """The nearest pair over all scenes, or None where no two such pixels lie within the distance.
 
     The same ground is found where an outline of one raster enters the other more than a pixel deep on either side;
     shallower contact is what two rasters make of one border.
+
+    Args:
+        placed: All part rasters.
+        within_m: How far to look.
+        values: `LEARNT` or `SHOWN`, in scenes that train or validate.
     """
     best: Leak | None = None
-    for one, other in _pairs(placed, within_m):
+    for one, other, least_m in _pairs(placed, within_m):
         limit_m = within_m if best is None else best.distance_m
-        found = _overlap(one, other) or _gap(one, other, limit_m)
+        if least_m > limit_m:
+            continue
+        found = _overlap(one, other, values) or _gap(one, other, values, limit_m)
         if found is not None and (best is None or found.distance_m < best.distance_m):
             best = found
         if best is not None and best.distance_m == 0:
@@ -91,36 +106,37 @@ def nearest_leak(placed: list[Placed], within_m: float) -> Leak | None:
     return best
 
 
-def _pairs(placed: list[Placed], within_m: float) -> Iterator[tuple[Placed, Placed]]:
-    """Rasters with test pixels, each with the rasters near it that train or validate."""
+def _pairs(placed: list[Placed], within_m: float) -> Iterator[tuple[Placed, Placed, float]]:
+    """Rasters with test pixels, each with the rasters near it that train or validate and no more than their gap."""
     if not placed:
         return
     centres = np.array([place.centre for place in placed])
     radii = np.array([place.radius_m for place in placed])
     tree = cKDTree(centres)
     for place in placed:
-        if not len(place.test.rows):
+        if not len(place.outline(TEST).rows):
             continue
         for index in sorted(tree.query_ball_point(place.centre, place.radius_m + within_m + float(radii.max()))):
             gap_m = np.linalg.norm(centres[index] - place.centre) - place.radius_m - radii[index]
-            if gap_m <= within_m and len(placed[index].learnt.rows):
-                yield place, placed[index]
+            if gap_m <= within_m and placed[index].teaches:
+                yield place, placed[index], float(gap_m)
 
 
-def _gap(one: Placed, other: Placed, limit_m: float) -> Leak | None:
-    distances, _ = cKDTree(other.learnt.ground).query(one.test.ground, distance_upper_bound=limit_m)
+def _gap(one: Placed, other: Placed, values: tuple[int, ...], limit_m: float) -> Leak | None:
+    test = one.outline(TEST)
+    distances, _ = other.outline(values).tree.query(test.ground, distance_upper_bound=limit_m)
     place = int(np.argmin(distances))
     if not np.isfinite(distances[place]):
         return None
-    return _leak(one, other, float(distances[place]), one.test, place)
+    return _leak(one, other, float(distances[place]), test, place)
 
 
-def _overlap(one: Placed, other: Placed) -> Leak | None:
+def _overlap(one: Placed, other: Placed, values: tuple[int, ...]) -> Leak | None:
     if one is other:
         return None
     for outline, home, away, home_values, away_values in (
-        (one.test, one, other, TEST, LEARNT),
-        (other.learnt, other, one, LEARNT, TEST),
+        (one.outline(TEST), one, other, TEST, values),
+        (other.outline(values), other, one, values, TEST),
     ):
         rows, cols = _within(outline, away.grid)
         hit = np.flatnonzero(rows >= 0)

@@ -3,73 +3,115 @@
 import hashlib
 import shutil
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from thalweg import raster
 from thalweg.errors import DegradedDataWarning, LeakError
 from thalweg.grid import Grid
-from thalweg.manifest.chips import part_path, read_parts
+from thalweg.manifest.chips import part_file, scene_parts
 from thalweg.manifest.scene import Scene
 from thalweg.params.split import Split
 from thalweg.split.blocks import BlockTable
 from thalweg.split.ground import Footprint, Ground, part_band
-from thalweg.split.leak import Leak, Placed, nearest_leak
+from thalweg.split.leak import LEARNT, SHOWN, Leak, Placed, nearest_leak
 from thalweg.split.tables import BAND_PX, bands
 
+OnLeak = Literal["fail", "report", "state"]
+"""Fails, warns, or only says so in stats.json."""
 
-def write_parts(grid: str, scenes: dict[str, Scene], ruled: dict[str, str], table: BlockTable, split: Split,
+
+class Nearness(NamedTuple):
+    """Least ground distances of test pixels, metres; None beyond twice the buffer or block."""
+
+    learnt_m: float | None
+    """To pixels whose labels train or validate."""
+    shown_m: float | None
+    """To pixels that windows of training or validation may show."""
+
+
+def write_parts(scenes: Iterable[Scene], footprints: dict[str, Footprint], table: BlockTable, split: Split,
                 target: Path) -> None:  # fmt: skip
-    """Part rasters of all scenes of a grid; scenes with the same pixels and rule share theirs.
+    """Part rasters of all scenes of a grid, one for each scene or pack of scenes.
 
     Args:
-        grid: Its name.
-        scenes: By name.
-        ruled: Scene → part, where a rule assigns the whole scene.
+        scenes: Of one grid.
+        footprints: By scene name.
         table: Blocks with their parts.
         split: Buffer and yields.
         target: `build/split`.
     """
-    footprints = {name: Footprint(scene.grid, ruled.get(name)) for name, scene in scenes.items()}
     ground = Ground(list(dict.fromkeys(footprints.values())), table)
+    files: dict[Path, list[Scene]] = {}
+    for scene in scenes:
+        files.setdefault(part_file(target, scene), []).append(scene)
     made: dict[Footprint, Path] = {}
-    for name, footprint in footprints.items():
-        path = part_path(target, grid, name)
+    for path, members in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        if footprint in made:
+        footprint = footprints[members[0].name]
+        if members[0].pack is None and footprint in made:  # dates of one tile
             shutil.copyfile(made[footprint], path)
             continue
-        made[footprint] = path
-        parts = raster.create_pixels(path, footprint.grid, 1, "uint8", None, descriptions=("part",))
-        for window in bands(footprint.grid.shape_yx, BAND_PX):
-            parts[window.rows, window.cols, 0] = part_band(ground, footprint, window, split.buffer_m, split.yields)
-        del parts
+        _write(path, members, footprints, ground, split)
+        if members[0].pack is None:
+            made[footprint] = path
 
 
-def check_leak(grid: str, scenes: dict[str, Scene], split: Split, target: Path) -> float | None:
-    """The least distance of test ground from the other parts, metres, or None beyond twice the buffer or block.
+def _write(path: Path, members: list[Scene], footprints: dict[str, Footprint], ground: Ground, split: Split) -> None:
+    first = members[0]
+    grid = first.grid if first.pack is None else first.pack.grid
+    parts = raster.create_pixels(path, grid, 1, "uint8", None, descriptions=("part",))
+    for scene in members:
+        mine = parts[scene.window.rows, scene.window.cols, 0]
+        for window in bands(scene.grid.shape_yx, BAND_PX):
+            band = part_band(ground, footprints[scene.name], window, split.buffer_m, split.yields)
+            mine[window.rows, window.cols] = band
+
+
+def check_leak(grid: str, scenes: Iterable[Scene], split: Split, on_leak: OnLeak, target: Path) -> Nearness:
+    """How near test ground comes to what models learn from and to all that they are shown while they learn.
 
     Raises:
-        LeakError: It is less than the buffer, or ground overlaps, and `split.leak` is `fail`.
+        LeakError: Less than the buffer, or ground overlaps, and `on_leak` is `fail`.
     """
     distinct: dict[tuple[Grid, str], Placed] = {}
-    for name, scene in scenes.items():
-        parts = np.asarray(read_parts(target, grid, name))
+    for scene in scenes:
+        parts = np.asarray(scene_parts(target, scene))
         if parts.any():
-            digest = hashlib.sha256(parts.tobytes()).hexdigest()
-            distinct.setdefault((scene.grid, digest), Placed(name, scene.grid, parts))
-    leak = nearest_leak(list(distinct.values()), 2 * max(split.buffer_m, split.block_m))
-    if leak is not None and _too_near(leak, split.buffer_m):
-        message = (
-            f"test ground of {leak.test_scene} lies {leak.distance_m:.0f} m from training or validation ground of "
-            f"{leak.other_scene} at {leak.lat:.5f}, {leak.lon:.5f} on grid '{grid}', but "
-            f"split.buffer_m is {split.buffer_m:g}; let split.yields give up ground, correct split.rules, "
-            "or accept it by split.leak: report"
-        )
-        if split.leak == "fail":
-            raise LeakError(message)
+            digest = hashlib.sha256(np.ascontiguousarray(parts).data).hexdigest()
+            distinct.setdefault((scene.grid, digest), Placed(scene.name, scene.grid, parts))
+    within_m = 2 * max(split.buffer_m, split.block_m)
+    learnt = nearest_leak(list(distinct.values()), within_m, LEARNT)
+    shown = learnt
+    if learnt is None or not _too_near(learnt, split.buffer_m):
+        shown = nearest_leak(list(distinct.values()), within_m, SHOWN)
+    worst = learnt if learnt is not None and _too_near(learnt, split.buffer_m) else shown
+    if worst is not None and _too_near(worst, split.buffer_m):
+        _complain(worst, grid, split, on_leak)
+    return Nearness(_metres(learnt), _metres(shown))
+
+
+def _complain(leak: Leak, grid: str, split: Split, on_leak: OnLeak) -> None:
+    message = (
+        f"test ground of {leak.test_scene} lies {_said(leak.distance_m)} m from training or validation ground of "
+        f"{leak.other_scene} at {leak.lat:.5f}, {leak.lon:.5f} on grid '{grid}', but "
+        f"split.buffer_m is {split.buffer_m:g}; let split.yields give up ground, correct split.rules or "
+        "split.official, or accept it by split.leak: report"
+    )
+    if on_leak == "fail":
+        raise LeakError(message)
+    if on_leak == "report":
         warnings.warn(message, DegradedDataWarning, stacklevel=2)
+
+
+def _said(distance_m: float) -> str:
+    return f"{distance_m:.0f}" if distance_m >= 10 else f"{distance_m:.2g}"
+
+
+def _metres(leak: Leak | None) -> float | None:
     return None if leak is None else leak.distance_m
 
 

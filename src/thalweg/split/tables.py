@@ -1,20 +1,20 @@
-"""What training reads of the split: chips with their counts, and statistics of the training pixels."""
+"""The chip table: windows of the scenes with their parts, blocks and counts per class."""
 
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from thalweg.classes import IGNORE
-from thalweg.errors import DegradedDataWarning, SplitError
+from thalweg.errors import SplitError
 from thalweg.grid import Window
-from thalweg.manifest.chips import COLUMNS, PARTS, Stats
-from thalweg.manifest.scene import NODATA, Channel, Scene
-from thalweg.split.blocks import Lattice, block_name, decode, encode, ranked
+from thalweg.manifest.chips import COLUMNS, HIDDEN, PARTS
+from thalweg.manifest.scene import Scene
+from thalweg.split.blocks import ranked
 
-_LEVELS = 1 << 16
 BAND_PX = 256
+_LABELLED = [value for part, value in PARTS.items() if part != "unused"]
 _PART_NAMES = {value: name for name, value in PARTS.items()}
 
 
@@ -44,38 +44,49 @@ def labels(scene: Scene, window: Window, classes: tuple[str, ...]) -> np.ndarray
     return found
 
 
-def chips_of(scene: Scene, parts: np.ndarray, size_px: int, lattice: Lattice, classes: tuple[str, ...]) -> pd.DataFrame:
+class Named(NamedTuple):
+    """How the blocks of a scene are found and called."""
+
+    locate: Callable[[Scene, Window], np.ndarray]
+    """(h, w) int64 codes of a window's pixels."""
+    name: Callable[[int], str]
+    """Of a code."""
+
+
+def chips_of(scene: Scene, parts: np.ndarray, size_px: int, blocks: Named, classes: tuple[str, ...]) -> pd.DataFrame:
     """Windows of the scene's lattice, one row per part with labelled, valid pixels in it; columns of `COLUMNS`."""
     rows: list[dict[str, object]] = []
     for window in bands(scene.grid.shape_yx, size_px):
-        rows += _chip_row(scene, parts, window, size_px, lattice, classes)
+        rows += _chip_row(scene, parts, window, size_px, blocks, classes)
     return pd.DataFrame(rows, columns=[*COLUMNS, *(f"px_{name}" for name in classes)])
 
 
-def _chip_row(scene: Scene, parts: np.ndarray, window: Window, size_px: int, lattice: Lattice,
+def _chip_row(scene: Scene, parts: np.ndarray, window: Window, size_px: int, blocks: Named,
               classes: tuple[str, ...]) -> Iterator[dict[str, object]]:  # fmt: skip
     truth = labels(scene, window, classes)
     part = parts[window.rows, window.cols]
     column = np.broadcast_to(np.arange(window.width) // size_px, truth.shape)
     columns = -(-window.width // size_px)
-    codes, place = ranked(encode(*lattice.cells(scene.grid, window)))
-    used = (truth != IGNORE) & (part != PARTS["unused"])
+    used = (truth != IGNORE) & np.isin(part, _LABELLED)
+    if not used.any():
+        return
+    codes, place = ranked(blocks.locate(scene, window))
     key = column[used].astype(np.int64) * len(PARTS) + part[used]
     per_class = _counts(key, truth[used], columns, len(classes))
     per_block = _counts(key, place[used], columns, len(codes))
     usable = np.bincount(column[scene.valid[window.rows, window.cols] > 0], minlength=columns)
-    block_rows, block_cols = decode(codes)
+    hidden = np.bincount(column[np.isin(part, HIDDEN)], minlength=columns)
     for number, value in zip(*np.nonzero(per_class.sum(2)), strict=True):
-        width = min(size_px, window.width - number * size_px)
-        block = int(per_block[number, value].argmax())
+        inside = window.height * min(size_px, window.width - number * size_px)
         yield {
             "scene": scene.name,
             "row": window.row,
             "col": int(number) * size_px,
             "size": size_px,
-            "block": block_name(int(block_rows[block]), int(block_cols[block])),
+            "block": blocks.name(int(codes[per_block[number, value].argmax()])),
             "part": _PART_NAMES[int(value)],
-            "valid_fraction": float(usable[number] / (window.height * width)),
+            "valid_fraction": float(usable[number] / inside),
+            "hidden_fraction": float(hidden[number] / inside),
             "labelled_px": int(per_class[number, value].sum()),
             **{f"px_{name}": int(per_class[number, value, label]) for label, name in enumerate(classes)},
         }
@@ -85,92 +96,6 @@ def _counts(key: np.ndarray, of: np.ndarray, columns: int, kinds: int) -> np.nda
     """(window, part, kind) counts."""
     flat = np.bincount(key * kinds + of, minlength=columns * len(PARTS) * kinds)
     return flat.reshape(columns, len(PARTS), kinds)
-
-
-class Histogram:
-    """Exact counts of every stored value per channel over valid training pixels, from which all statistics follow."""
-
-    def __init__(self) -> None:
-        self.counts: np.ndarray | None = None
-        self.channels: tuple[Channel, ...] = ()
-        self.pixels = 0
-
-    def feed(self, scene: Scene, parts: np.ndarray) -> None:
-        """Adds a scene's valid training pixels, band by band.
-
-        Raises:
-            SplitError: The scene's channels are not those of the scenes before.
-        """
-        if self.counts is None:
-            self.channels = scene.record.channels
-            self.counts = np.zeros((len(self.channels), _LEVELS), np.int64)
-        if scene.record.channels != self.channels:
-            raise SplitError(
-                f"{scene.folder} has the channels {_names(scene.record.channels)}, other scenes of its grid have "
-                f"{_names(self.channels)}, or their scales differ; remove build/scenes and run `dvc repro`"
-            )
-        for window in bands(scene.grid.shape_yx, BAND_PX):
-            chosen = (parts[window.rows, window.cols] == PARTS["train"]) & (scene.valid[window.rows, window.cols] > 0)
-            if chosen.any():
-                self._add(scene.image[window.rows, window.cols][chosen])
-
-    def _add(self, pixels: np.ndarray) -> None:
-        if self.counts is not None:
-            self.pixels += len(pixels)
-            for channel in range(pixels.shape[1]):
-                self.counts[channel] += np.bincount(pixels[:, channel].astype(np.int64) - NODATA, minlength=_LEVELS)
-
-    def stats(self, class_px: dict[str, int], parts_px: dict[str, dict[str, int]], leak_m: float | None) -> Stats:
-        """Statistics in physical units; a nodata value inside a valid pixel does not count.
-
-        Raises:
-            SplitError: A channel has no measurement in any valid training pixel, or none has more than one value.
-        """
-        rows = [_describe(counts, channel) for counts, channel in zip(self._measured(), self.channels, strict=True)]
-        mean, std, p02, p50, p98 = zip(*rows, strict=True)
-        names = tuple(channel.name for channel in self.channels)
-        return Stats(channels=names, mean=mean, std=std, p02=p02, p50=p50, p98=p98, pixels=self.pixels,
-                     class_px=class_px, parts_px=parts_px, leak_m=leak_m)  # fmt: skip
-
-    def _measured(self) -> np.ndarray:
-        counts = np.zeros((0, _LEVELS), np.int64) if self.counts is None else self.counts.copy()
-        counts[:, 0] = 0
-        empty = np.flatnonzero(counts.sum(1) == 0)
-        if len(empty):
-            raise SplitError(
-                f"channel '{self.channels[int(empty[0])].name}' is nodata in all {self.pixels} valid training pixels; "
-                "drop it from params 'grids', or see why preprocess found no data"
-            )
-        self._check_flat(np.flatnonzero((counts > 0).sum(1) == 1))
-        return counts
-
-    def _check_flat(self, flat: np.ndarray) -> None:
-        """Channels that have one value everywhere are a loss; if all have, there is nothing to learn from."""
-        if not len(flat):
-            return
-        message = (
-            f"channel(s) {', '.join(self.channels[int(channel)].name for channel in flat)} have one value each in all "
-            f"{self.pixels} valid training pixels; correct scale and offset under fetch.local.products, or drop them "
-            "from params 'grids'"
-        )
-        if len(flat) == len(self.channels):
-            raise SplitError(message)
-        warnings.warn(message, DegradedDataWarning, stacklevel=2)
-
-
-def _describe(counts: np.ndarray, channel: Channel) -> tuple[float, float, float, float, float]:
-    """Mean, standard deviation (population) and the 2nd, 50th, 98th percentiles of one channel, physical units."""
-    stored = np.arange(_LEVELS, dtype=np.float64) + NODATA
-    total = counts.sum()
-    mean = float(stored @ counts / total)
-    std = float(np.sqrt((stored - mean) ** 2 @ counts / total))
-    ranks = np.searchsorted(np.cumsum(counts), np.ceil(np.array([0.02, 0.5, 0.98]) * total))
-    low, middle, high = (float(stored[rank]) * channel.scale + channel.offset for rank in ranks)
-    return mean * channel.scale + channel.offset, std * abs(channel.scale), low, middle, high
-
-
-def _names(channels: tuple[Channel, ...]) -> str:
-    return " ".join(channel.name for channel in channels)
 
 
 def part_counts(chips: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, dict[str, int]]:

@@ -18,7 +18,6 @@ from thalweg.stac.item import (
     Item,
     WantedAssets,
     baseline,
-    check_resolution,
     has_offset,
     to_asset,
 )
@@ -35,11 +34,9 @@ def read_item(item: Item, wanted: WantedAssets) -> FoundItem:
     """The item with the wanted bands.
 
     Raises:
-        CatalogueError: A band is missing or has another resolution, or the offset cannot be concluded.
+        CatalogueError: A band is missing, or the offset cannot be concluded.
     """
     bands = {band: item.asset(_KEYS.get(band, band)) for band in wanted.bands}
-    for band, asset in bands.items():
-        check_resolution(item, band, asset, wanted)
     offset, reason = conclude_offset(item, {band: asset for band, asset in bands.items() if band != "SCL"})
     assets = tuple(to_asset(band, f"{band}.tif", asset) for band, asset in bands.items())
     facts = ItemFacts(form="folder", offset=offset, offset_from=reason, assets=assets)

@@ -30,6 +30,7 @@ class WantedAssets:
     bands: tuple[str, ...]
     """Sentinel-2 band names and `SCL`."""
     resolution_m: int
+    """Of the product's files; catalogues of COGs have each band at its own alone."""
 
 
 @dataclass(frozen=True)
@@ -143,18 +144,3 @@ def baseline(text: object, item: Item) -> str:
 def has_offset(baseline_text: str) -> bool:
     """Whether a product of this baseline was delivered with the offset."""
     return tuple(int(part) for part in baseline_text.split(".")) >= OFFSET_SINCE
-
-
-def check_resolution(item: Item, band: str, asset: Mapping[str, Any], wanted: WantedAssets) -> None:
-    """Catalogues of COGs have each band at one resolution.
-
-    Raises:
-        CatalogueError: It is another than the wanted one.
-    """
-    transform = asset.get("proj:transform")
-    pixel_m = abs(float(transform[0])) if transform else float(asset.get("gsd", 0))
-    if pixel_m != wanted.resolution_m:
-        raise CatalogueError(
-            f"{item.catalogue}: item {item.id} has {band} at {pixel_m:g} m only, but fetch.options.resolution_m is "
-            f"{wanted.resolution_m}; take bands of one resolution, or catalogue cdse, which has them coarser too"
-        )

@@ -7,7 +7,7 @@ Source: https://planetarycomputer.microsoft.com/dataset/sentinel-2-l2a (Baseline
 """
 
 from thalweg.manifest.items import ItemFacts
-from thalweg.stac.item import OFFSET_DN, FoundItem, Item, WantedAssets, baseline, check_resolution, has_offset, to_asset
+from thalweg.stac.item import OFFSET_DN, FoundItem, Item, WantedAssets, baseline, has_offset, to_asset
 
 TILE = ("s2:mgrs_tile", "")
 METADATA_FILE = "MTD_MSIL2A.xml"
@@ -18,11 +18,9 @@ def read_item(item: Item, wanted: WantedAssets) -> FoundItem:
     """The item with the wanted bands and the product's XML.
 
     Raises:
-        CatalogueError: A band is missing or has another resolution, or no baseline is stated.
+        CatalogueError: A band is missing, or no baseline is stated.
     """
     bands = {band: item.asset(band) for band in wanted.bands}
-    for band, asset in bands.items():
-        check_resolution(item, band, asset, wanted)
     said = baseline(item.property("s2:processing_baseline"), item)
     offset = OFFSET_DN if has_offset(said) else 0.0
     reason = f"baseline {said} has {f'the offset {offset:g}' if offset else 'no offset'}, pixels are as delivered"

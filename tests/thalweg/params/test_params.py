@@ -113,6 +113,9 @@ def test_no_file_and_no_yaml(tmp_path: Path):
         params.load(Train, path=tmp_path / "bad.yaml")
 
 
+WEIGHTS = {"formula": "inverse", "beta": None, "blend": 1.0, "cap": None, "given": []}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -128,6 +131,26 @@ def test_no_file_and_no_yaml(tmp_path: Path):
         (lambda d: d["ensembles"]["main"].update(grid="s2_10m"), r"ensembles\.main\.grid is 's2_10m'"),
         (lambda d: d["split"]["chip_px"].pop("s2_60m"), r"split\.chip_px lacks the grid 's2_60m'"),
         (lambda d: d["masks"].update(values={"255": "river"}), r"masks\.values maps 255 to 'river'"),
+        (
+            lambda d: d.update(crossval={"ghost": {"folds": 5, "random": True}}),
+            r"crossval names 'ghost', which 'models' does not have",
+        ),
+        (
+            lambda d: d["crossval"].update(unet={"folds": 1, "random": True}),
+            r"'crossval\.unet\.folds' is 1: .* equal to 2",
+        ),
+        (
+            lambda d: d["models"]["unet"].update(class_weights=WEIGHTS | {"formula": "given", "given": [1.0]}),
+            r"models\.unet\.class_weights\.given has 1 weights for 2 classes; give one per class",
+        ),
+        (
+            lambda d: d["models"]["unet"].update(class_weights=WEIGHTS | {"formula": "effective"}),
+            r"'models\.unet\.class_weights\.mapping' is .*: value error, give 'beta' with the formula effective",
+        ),
+        (
+            lambda d: d["models"]["unet"].update(class_weights="squared"),
+            r"'models\.unet\.class_weights\.name' is 'squared': input should be 'none' or 'inverse_sqrt'$",
+        ),
         (lambda d: d.update(modles={}), r"unknown section 'modles'"),
         (lambda d: d.update(ensembles={}), r"'ensembles' is empty; the pipeline needs at least one"),
         (lambda d: d["models"].update({"U.Net": d["models"]["unet"]}), r"'models\.U\.Net' should be lower-case"),
@@ -142,6 +165,11 @@ def test_names_that_point_nowhere(recipe, change, message):
     ("change", "message"),
     [
         (lambda data: data["grids"]["s2_60m"]["bands"].append("B02"), r"B02 is named twice in bands and channels"),
+        (lambda data: data["grids"]["s2_60m"]["bands"].append("t00/B02"), r"t00/B02 cannot name a channel: '/' parts"),
+        (
+            lambda data: data["grids"]["s2_60m"]["bands"].append("filled"),
+            r"filled cannot name a channel: .* flags gaps",
+        ),
         (
             lambda data: data["grids"]["s2_60m"]["valid"]["scl"].append(300),
             r"valid\.scl\.6' is 300: input should be less",

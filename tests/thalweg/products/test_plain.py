@@ -65,13 +65,31 @@ def test_bands_on_different_grids(tmp_path):
         build(tmp_path, PLAIN)
 
 
-def test_resolution_that_differs(tmp_path):
-    path = make_raster(tmp_path / "raw/a.tif", NUMBERS)
+def test_degrees_have_no_resolution_in_metres(tmp_path):
+    path = make_raster(tmp_path / "raw/a.tif", NUMBERS, crs="EPSG:4326", origin=(10.0, 50.0), pixel=1e-4)
     index(tmp_path / "raw", path, form="raster", bands={"B03": 1, "B04": 2})
     with pytest.raises(
-        ProductError, match=r"a has pixels of 10 × 10 CRS units, but the grid asks for 60; set its resolution_m to null"
+        ProductError,
+        match=r"a: band B03 .* lies in degrees .* the grid's 60 is no pixel size; set its resolution_m to null",
     ):
         build(tmp_path, grid_params(bands=("B03",)))
+
+
+@pytest.mark.parametrize("what", ["scale", "offset"])
+def test_scale_and_offset_name_every_band(tmp_path, what):
+    path = make_raster(tmp_path / "raw/a.tif", NUMBERS)
+    index(tmp_path / "raw", path, form="raster", bands={"B03": 1, "B04": 2}, **{what: {"B04": 1.0}})
+    with pytest.raises(ProductError, match=f"a: {what} is given for B04, but not for band 'B03'; name every band"):
+        build(tmp_path, PLAIN)
+
+
+def test_scale_and_offset_per_band(tmp_path):
+    path = make_raster(tmp_path / "raw/a.tif", NUMBERS)
+    index(tmp_path / "raw", path, form="raster", bands={"B03": 1, "B04": 2}, nodata=None,
+          scale={"B03": 1e-3, "B04": 1e-4}, offset={"B03": 0.0, "B04": 10.0})  # fmt: skip
+    (scene,) = build(tmp_path, PLAIN).values()
+    assert scene.image[0, 1].tolist() == [310, 1000]
+    assert scene.record.offsets_applied == {"B04": 10.0, "B03": 0.0}
 
 
 def test_band_that_the_list_lacks(tmp_path):

@@ -9,22 +9,10 @@ import zipfile
 
 import numpy as np
 import pytest
-from file_server import serving_files
 from product_builder import make_raster
-from replay import loopback_only
 
-from thalweg import bring
 from thalweg.errors import ArchiveError, DamagedError, DiskSpaceError, NotFoundError, ParamsError, ProductError
-from thalweg.http.policy import Policy
 from thalweg.sources import archive
-
-
-@pytest.fixture
-def served(monkeypatch):
-    policy = Policy(connect_s=2, read_s=2, stall_s=5, attempts=2, backoff_s=0, backoff_max_s=0)
-    monkeypatch.setattr(bring, "PATIENCE", policy)
-    with loopback_only(), serving_files() as files:
-        yield files
 
 
 def tiff(folder, value: int) -> bytes:

@@ -139,7 +139,9 @@ def test_preprocess_takes_a_product_with_some_of_its_files(cdse, tmp_path):
     write_products(deliver(chosen, given, tmp_path), tmp_path / "raw")
     scenes = build(tmp_path, grid_params(bands=("B02", "B03"), scl=(3, 8)))
     assert len(scenes) == 2
-    with pytest.raises(Exception, match=r"has no band B04 at 60 m; at that resolution it has B02, B03"):
+    with pytest.raises(
+        Exception, match=r"has no band B04, at no resolution; it has B02, B03; deliver the missing file"
+    ):
         build(tmp_path, grid_params(bands=("B04",)), out="more")
 
 

@@ -1,32 +1,22 @@
-"""Source `dem`: names and places of the tiles, by list and by area."""
+"""Source `dem`: tiles by list and by area."""
 
 import json
 
 import numpy as np
 import pytest
-from file_server import serving_files
 from product_builder import make_raster
-from replay import ROOT, loopback_only
+from replay import ROOT
 from shapely.geometry import box
 
-from thalweg import bring
+from thalweg import bring, elevation_tiles
 from thalweg.errors import DegradedDataWarning, NotFoundError, ParamsError
-from thalweg.http.policy import Policy
 from thalweg.sources import dem
 
 REAL = ROOT.parent / "shared/data/dem_and_landcover/cop_dem_30m/Copernicus_DSM_COG_10_N00_00_E006_00_DEM.tif"
 
 
-@pytest.fixture
-def served(monkeypatch):
-    policy = Policy(connect_s=2, read_s=2, stall_s=5, attempts=2, backoff_s=0, backoff_max_s=0)
-    monkeypatch.setattr(bring, "PATIENCE", policy)
-    with loopback_only(), serving_files() as files:
-        yield files
-
-
 def put(files, tmp_path, tile: str) -> None:
-    name = dem.file_name(tile)
+    name = elevation_tiles.file_name(tile)
     path = make_raster(
         tmp_path / "made.tif", np.full((1, 2, 2), 5, np.float32), crs="EPSG:4326", origin=(0, 1), pixel=0.5
     )
@@ -40,16 +30,6 @@ def deliver(tmp_path, url, tiles=(), given="area.geojson", run="raw"):
 def draw(tmp_path, west, south, east, north) -> None:
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
     (tmp_path / "area.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
-
-
-@pytest.mark.parametrize(("corner", "tile"), [((-22, -63), "S22W063"), ((0, 6), "N00E006"), ((-1, -1), "S01W001"),
-                                              ((48, 8), "N48E008"), ((-90, -180), "S90W180")])  # fmt: skip
-def test_tiles_are_named_by_their_south_west_corner(corner, tile):
-    assert dem.tile_name(*corner) == tile
-
-
-def test_file_names_are_those_of_the_bucket():
-    assert dem.file_name("N00E006") == REAL.stem
 
 
 @pytest.mark.skipif(not REAL.is_file(), reason=f"{REAL} is not here")
@@ -78,6 +58,7 @@ def test_listed_tiles_are_fetched_once(tmp_path, served):
     for run in ("raw", "again"):
         (product,) = deliver(tmp_path, served.url, ("S22W063",), run=run)
     assert (product.form, product.bands, product.scale, product.nodata) == ("raster", {"DEM": 1}, 1.0, None)
+    assert (product.role, product.unit) == ("elevation", "m")
     assert product.path == "dem/Copernicus_DSM_COG_10_S22_00_W063_00_DEM.tif"
     assert len(served.asked) == 1
 
@@ -109,7 +90,7 @@ def test_an_area_that_is_not_there(tmp_path):
 
 
 def test_a_bucket_on_this_machine(tmp_path, served):
-    name = dem.file_name("S22W063")
+    name = elevation_tiles.file_name("S22W063")
     make_raster(
         tmp_path / f"copy/{name}/{name}.tif", np.ones((1, 2, 2), np.float32), crs="EPSG:4326", origin=(0, 1), pixel=0.5
     )

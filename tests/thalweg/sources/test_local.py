@@ -7,6 +7,7 @@ import pytest
 from product_builder import make_raster
 
 from thalweg.errors import ParamsError, ProductError
+from thalweg.layout import Layout, More
 from thalweg.params.fetch import Fetch
 from thalweg.sources import fetch_products
 
@@ -143,3 +144,18 @@ def test_a_zip_with_a_password(tmp_path):
     path.write_bytes(content)
     with pytest.raises(ProductError, match=r"S2A\.zip cannot be unpacked \(.*password.*unpack it into"):
         fetch(tmp_path, ("safe", "*.zip"))
+
+
+@pytest.mark.parametrize("changes", [
+    {"scale": 0.1}, {"offset": 5.0}, {"nodata": -9999.0}, {"bands": {"DEM": 2}}, {"form": "folder", "bands": {"DEM": "a.tif"}},
+    {"unit": "ft"}, {"crs": "EPSG:32633"},
+])  # fmt: skip
+def test_what_is_said_of_a_height_model_and_would_not_be_heard(changes):
+    more = {"role": "elevation", "unit": "m", "crs": None, "pixel_m": None, "valid": None, "date_in_name": None}
+    tiles = {"form": "raster", "pattern": "*.tif", "bands": {"DEM": 1}, "scale": 1.0, "offset": 0.0, "nodata": None,
+             "date": None}  # fmt: skip
+    assert Layout(**tiles, more=More(**more)).more.role == "elevation"
+    for given in (more, tiles):
+        given |= {key: value for key, value in changes.items() if key in given}
+    with pytest.raises(ValueError, match="tiles of a height model are read as their own tags say: give form raster"):
+        Layout(**tiles, more=More(**more))

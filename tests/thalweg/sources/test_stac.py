@@ -180,12 +180,11 @@ def test_a_search_without_an_answer_says_why():
 
 
 @needs_fixtures
-def test_bands_that_the_catalogue_has_at_another_resolution():
-    with (
-        replaying(recorded("earth_search_stac_paged")) as server,
-        pytest.raises(CatalogueError, match=r"has B02 at 10 m only, but fetch\.options\.resolution_m is 60"),
-    ):
-        stac.find(options(server.url, resolution_m=60))
+def test_bands_are_taken_at_their_own_resolutions_and_the_grid_brings_them_together():
+    with replaying(recorded("earth_search_stac_paged")) as server:
+        found = stac.find(options(server.url, bands=["B02", "B05", "B01"], resolution_m=20))
+    files = [asset["path"] for asset in found.lock.products[0].facts["assets"]]
+    assert files == ["B02.tif", "B05.tif", "B01.tif"]
 
 
 def test_level_1c_is_for_another_source():

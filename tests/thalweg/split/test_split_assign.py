@@ -64,7 +64,7 @@ def test_a_class_in_too_few_blocks_goes_to_train_with_a_warning():
     area = np.ones((10, 2))
     area[1:, 1] = 0
     with pytest.warns(DegradedDataWarning, match=r"class 'rare' lies in 1 block\(s\) only, so val and test get none"):
-        parts = assign(area, FRACTIONS, 0, ("a", "rare"))
+        parts = assign(area, FRACTIONS, 0, ("class 'a'", "class 'rare'"))
     assert parts[0] == "train"
 
 

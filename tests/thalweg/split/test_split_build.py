@@ -8,50 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyproj import Transformer
 from scene_builder import make_scene
 from scipy.spatial.distance import cdist
+from split_builder import VALUES, ground, params, rule, run, zone_21_origin
 
-from thalweg.classes import IGNORE, ClassInfo
+from thalweg.classes import IGNORE
 from thalweg.errors import DegradedDataWarning, LeakError, SplitError
-from thalweg.manifest.chips import COLUMNS, PARTS, read_chips, read_parts, read_stats
+from thalweg.manifest.chips import COLUMNS, PARTS, WITHHELD, read_chips, read_parts, read_stats
 from thalweg.manifest.scene import NODATA, read_scenes
-from thalweg.params.classes import Classes
-from thalweg.params.split import Split
-from thalweg.split.build import build_split
-from thalweg.split.position import ecef
-
-CLASSES = Classes(legend=(ClassInfo(name="ground", color="#000000"), ClassInfo(name="channel", color="#0000ff")))
-
-
-def params(**changes) -> Split:
-    section = {
-        "input": "masks/none.yaml", "unit": "blocks", "cells": None, "stratify": "classes", "official": None,
-        "seed": 3, "block_m": 900, "buffer_m": 120, "fractions": {"train": 0.6, "val": 0.2, "test": 0.2},
-        "rules": [], "yields": "train", "leak": "fail", "chip_px": {"g60": 16, "g20": 32},
-    }  # fmt: skip
-    return Split.model_validate_json(json.dumps(section | changes))
-
-
-def rule(part: str, scene: str | None = None, mask: str | None = None) -> dict[str, str | None]:
-    return {"part": part, "scene": scene, "mask": mask}
-
-
-def run(root: Path, split: Split, grids: tuple[str, ...] = ("g60",), name: str = "split") -> Path:
-    build_split(root, grids, split, CLASSES, root / name)
-    return root / name
-
-
-def ground(scene, parts: np.ndarray, *names: str) -> np.ndarray:
-    rows, cols = np.nonzero(np.isin(parts, [PARTS[name] for name in names]))
-    return ecef(*scene.grid.lonlat(rows + 0.5, cols + 0.5))
-
-
-def zone_21_origin(x: float, y: float) -> tuple[float, float]:
-    """Upper left corner in zone 21 of a corner in zone 20."""
-    east, north = Transformer.from_crs(32720, 32721, always_xy=True).transform(x, y)
-    return round(east, -1), round(north, -1)
-
 
 # parts
 
@@ -59,7 +23,7 @@ def zone_21_origin(x: float, y: float) -> tuple[float, float]:
 def test_parts_cover_the_blocks_and_keep_the_buffer(tmp_path):
     scene = make_scene(tmp_path / "g60", "a")
     parts = np.asarray(read_parts(run(tmp_path, params()), "g60", "a"))
-    assert set(np.unique(parts)) == set(PARTS.values())
+    assert set(np.unique(parts)) == {*PARTS.values(), WITHHELD}
     for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
         gap_m = cdist(ground(scene, parts, one), ground(scene, parts, other)).min()
         assert 120 <= gap_m < 300
@@ -103,11 +67,12 @@ def test_the_same_ground_is_the_same_part_in_two_zones(tmp_path):
     east = make_scene(tmp_path / "g60", "east", crs="EPSG:32721", origin=zone_21_origin(820_600, 6_999_500))
     out = run(tmp_path, params(buffer_m=0))
     parts = {name: np.asarray(read_parts(out, "g60", name)) for name in ("west", "east")}
-    pairs = cdist(ground(west, parts["west"], *PARTS), ground(east, parts["east"], *PARTS))
+    pairs = cdist(ground(west, parts["west"], *VALUES), ground(east, parts["east"], *VALUES))
     same = np.argwhere(pairs < 15)
     assert len(same) > 100
     agree = parts["west"].ravel()[same[:, 0]] == parts["east"].ravel()[same[:, 1]]
-    assert agree.mean() > 0.97  # a block's border may pass between the two centres
+    idle = np.isin(parts["west"].ravel()[same[:, 0]], (PARTS["unused"], WITHHELD))
+    assert (agree | idle).mean() > 0.97  # a block's border may pass between the two centres
 
 
 def test_ground_without_labels_is_unused(tmp_path):

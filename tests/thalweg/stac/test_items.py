@@ -73,9 +73,11 @@ def test_clouds_name_and_footprint_are_taken_over():
     assert item.entry.footprint.bounds == (9, 47, 10, 48)
 
 
-def test_bands_of_another_resolution_are_refused():
-    with pytest.raises(CatalogueError, match=r"item i has B02 at 10 m only, but fetch\.options\.resolution_m is 60"):
-        earth_search.read_item(made(), WantedAssets(("B02",), 60))
+def test_bands_come_at_their_own_resolution_whatever_is_wanted():
+    item = made(**{"earthsearch:boa_offset_applied": True})
+    assert earth_search.read_item(item, WantedAssets(("B02",), 60)) == earth_search.read_item(
+        item, WantedAssets(("B02",), 10)
+    )
 
 
 def test_a_missing_band_names_those_there_are():

@@ -12,13 +12,14 @@ from member_builder import GRID, classes, make_places, member, places, train_par
 from scene_builder import make_scene
 
 from thalweg import raster, resume, stage
-from thalweg.errors import DegradedDataWarning, SceneError, TrainingError
+from thalweg.errors import ContractError, DegradedDataWarning, ParamsError, SceneError, TrainingError
 from thalweg.infer import Predictor
 from thalweg.manifest.card import read_card
 from thalweg.manifest.chips import PARTS, read_chips, read_stats, write_chips, write_stats
 from thalweg.manifest.heldout import read_heldout
+from thalweg.params.models import ClassWeights
 from thalweg.resume import Keeper
-from thalweg.train import train_member
+from thalweg.train import class_weights, read_data, train_member
 
 OUTS = (
     "model/weights.safetensors",
@@ -237,9 +238,42 @@ def test_class_that_training_never_sees_is_a_warning_and_has_no_weight(tmp_path)
         train_member("tiny", weighted, train_params(), classes(), where)
 
 
+def test_formulas_of_class_weights_see_the_training_part(world):
+    def weights(**changes):
+        asked = ClassWeights(**{"formula": "balanced", "beta": None, "blend": 1.0, "cap": None, "given": (), **changes})
+        chosen = member(class_weights=asked)
+        return class_weights("tiny", chosen, read_data("tiny", chosen, places(world)))
+
+    pixels = list(read_stats(world / "split", GRID).class_px.values())
+    assert weights().tolist() == pytest.approx([sum(pixels) / (2 * count) for count in pixels])
+    chips = read_chips(world / "split", GRID)
+    rows = chips[(chips["part"] == "train") & (chips["px_channel"] > 0)]
+    frequency = [pixels[0] / sum(pixels), pixels[1] / rows["labelled_px"].sum()]  # every window holds background
+    assert weights(formula="median").tolist() == pytest.approx([np.mean(frequency) / each for each in frequency])
+    with pytest.raises(ParamsError, match=r"models\.tiny\.class_weights\.given has 3 weights for 2 classes"):
+        weights(formula="given", given=(1.0, 2.0, 3.0))
+
+
+def test_the_card_knows_its_training_pixels(world):
+    card, stats = read_card(world / "outs/model"), read_stats(world / "split", GRID)
+    assert (card.deciles, card.shares) == (stats.deciles, stats.shares)
+    assert card.pixel_m_range == pytest.approx((60.0, 60.0), abs=0.1)
+
+
+def test_a_held_out_scene_that_the_member_could_not_read_stops_it_before_training(tmp_path):
+    where = make_places(tmp_path)
+    path = where.scenes / "two" / "scene.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"transform": [30.0, 0, 600_000.0, 0, -30.0, 7_000_000.0]}))
+    chips = read_chips(where.split, GRID)
+    write_chips(chips[(chips["scene"] == "one") | (chips["part"] != "train")], where.split, GRID)
+    with pytest.raises(ContractError, match=r"ground pixels of 60\.\d+ m, but scene .*two has pixels of 30\.\d+ m"):
+        train_member("tiny", member(), train_params(), classes(), where)
+    assert not where.history.exists()
+
+
 def test_stage_script_names_the_member_that_is_not_there(tmp_path, monkeypatch):
     from stages import train as script
-    from thalweg.errors import ParamsError
 
     (tmp_path / "params.yaml").write_text("models: {unet: {}}\n")
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Extra channels by formula: normalised differences, roots, logarithms and the named indices of the field.
+"""Extra channels by formula: normalised differences, roots, logarithms, named indices, and those of a catalogue.
 
 All work on reflectance. Formulas that need a sign take reflectance below zero (dark ground after the baseline's
 offset) as zero, so that a normalised difference stays within ±1; where a denominator is zero the index is zero.
@@ -11,10 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from thalweg.errors import ParamsError
+from thalweg.indices import awesome
 
 Compute = Callable[..., np.ndarray]
 """Reflectances (any equal shapes, float32) in the order of `Formula.bands` to the channel's values."""
 
+_CATALOGUE_SCALE = 1e-3
+"""Of indices of the catalogue, whose ranges differ: ±32.767; the grid's dtype float32 holds any."""
 LOG_FLOOR = 1e-3
 """Reflectance below which the logarithm is taken of this value instead."""
 
@@ -30,6 +33,8 @@ class Formula:
     scale: float
     """Physical value per stored integer; small enough for detail, large enough for the formula's range in int16."""
     compute: Compute
+    text: str
+    """What decides its values: the name of one of ours, or the catalogue's expression with its constants."""
 
 
 def parse(text: str) -> Formula:
@@ -40,16 +45,22 @@ def parse(text: str) -> Formula:
     """
     if text in _NAMED:
         bands, scale, compute = _NAMED[text]
-        return Formula(text, bands, scale, compute)
+        return Formula(text, bands, scale, compute, text)
+    if (index := awesome.find(text)) is not None:
+        decides = f"{index.expression} with {index.bands} and {index.constants}"
+        return Formula(text, tuple(index.bands.values()), _CATALOGUE_SCALE, index.compute, decides)
     match = re.fullmatch(r"(\w+)\(([^()]*)\)", text)
     if match is None or match[1] not in _FUNCTIONS:
         known = ", ".join([*_NAMED, *(f"{name}(…)" for name in _FUNCTIONS)])
-        raise ParamsError(f"grids: the channel '{text}' has no formula; known are {known}")
+        raise ParamsError(
+            f"grids: the channel '{text}' has no formula; known are {known}, and the {len(awesome.names())} indices of "
+            f"the catalogue spyndex as it spells them{_like(text)}"
+        )
     count, scale, compute = _FUNCTIONS[match[1]]
     bands = tuple(band.strip() for band in match[2].split(","))
     if len(bands) != count or not all(bands):
         raise ParamsError(f"grids: the channel '{text}' names {len(bands)} bands, but {match[1]} takes {count}")
-    return Formula(text, bands, scale, compute)
+    return Formula(text, bands, scale, compute, text)
 
 
 def parse_all(texts: tuple[str, ...], bands: tuple[str, ...]) -> tuple[Formula, ...]:
@@ -67,6 +78,12 @@ def parse_all(texts: tuple[str, ...], bands: tuple[str, ...]) -> tuple[Formula, 
                     f"add {band} to 'bands' or choose another formula, e.g. nd(B8A,B04) for ndvi"
                 )
     return formulas
+
+
+def _like(text: str) -> str:
+    """Hint at an index that is spelt otherwise."""
+    alike = [name for name in awesome.names() if name.lower() == text.lower()]
+    return f", e.g. {alike[0]}" if alike else " (NDVI, EVI, MNDWI …)"
 
 
 def compute(formula: Formula, reflectance: Mapping[str, np.ndarray]) -> np.ndarray:
