@@ -1,6 +1,7 @@
 """Which masks belong to which scene: by the ground that they share, or by name."""
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -116,16 +117,23 @@ def _by_name(files: tuple[MaskFile, ...], scenes: Mapping[str, Grid]) -> dict[st
 
 
 def _keys(scenes: Mapping[str, Grid]) -> dict[str, list[str]]:
-    keys = {name: [name] for name in scenes}
+    keys: dict[str, list[str]] = {}
+    for name in scenes:
+        keys.setdefault(_composed(name), []).append(name)
     for name in scenes:
         short = re.fullmatch(r"(.+)_[A-Za-z]+", name)
         if short and short[1] not in scenes:
-            keys.setdefault(short[1], []).append(name)
+            keys.setdefault(_composed(short[1]), []).append(name)
     return keys
 
 
+def _composed(name: str) -> str:
+    """A letter with its accent as one character: some disks and archives keep them as two."""
+    return unicodedata.normalize("NFC", name)
+
+
 def _longest(file: MaskFile, keys: dict[str, list[str]], lengths: list[int]) -> tuple[list[str], int]:
-    stem = file.path.stem
+    stem = _composed(file.path.stem)
     for length in lengths:
         parts = {stem[at : at + length] for at in range(len(stem) - length + 1) if not _cuts_a_number(stem, at, length)}
         if found := sorted(parts & keys.keys()):

@@ -208,6 +208,11 @@ def test_an_area_is_made_of_polygons(tmp_path):
         draw(tmp_path, rules(area="*.gpkg"))
 
 
+def test_accents_are_one_however_a_disk_keeps_them(tmp_path):
+    picture(tmp_path, "a\u0308cker_m.png")
+    assert names_of(find(tmp_path, NAMED, "\u00e4cker", "a")) == {"\u00e4cker": ["a\u0308cker_m.png"], "a": []}
+
+
 def test_an_area_has_no_place_on_a_picture_without_one(tmp_path):
     picture(tmp_path, "s_m.png")
     write_vectors(tmp_path / "area.geojson", AREA)
