@@ -10,7 +10,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"sources", "products", "preprocess", "indices", "sample", "dataset", "split", "models", "losses",
                "reducers", "metrics", "http", "copernicus", "stac", "bring", "layout", "mask_catalogue", "unpack"}),
     frozenset({"task", "train", "fit", "resume", "examine", "infer", "ensemble", "mosaic", "layers", "maps", "scoring",
-               "report", "atlas", "blockmap", "figures", "pictures", "standings", "plots"}),
+               "yardstick", "report", "atlas", "blockmap", "figures", "pictures", "standings", "plots"}),
     frozenset({"stage", "cli", "outcome", "recipes", "salvage", "provision"}),
 )  # fmt: skip
 """Rooms from the bottom up: words, disk, science, acts, edge."""
@@ -33,6 +33,7 @@ BESIDE: dict[str, frozenset[str]] = {
     "scoring": frozenset({"maps"}),
     "report": frozenset({"atlas", "blockmap", "pictures", "standings"}),
     "atlas": frozenset({"blockmap", "maps", "mosaic", "pictures"}),
+    "yardstick": frozenset({"examine", "infer"}),
     "plots": frozenset({"figures"}),
     "cli": frozenset({"stage", "outcome", "recipes", "salvage", "provision"}),
 }

@@ -15,6 +15,7 @@ from thalweg.params.ensembles import Ensemble
 from thalweg.params.fetch import Fetch
 from thalweg.params.models import Member
 from thalweg.params.split import Split
+from thalweg.params.yardsticks import Yardstick
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
@@ -118,11 +119,13 @@ def salvage() -> None:
         typer.secho("nothing to salvage: no member has finished; read the first error above", fg="red", err=True)
         raise typer.Exit(1)
     classes, members = params.load(Classes), params.load_items(Member)
-    build_plots(root / "build/history", root / "build/heldout", saved.finished, classes, root / FOLDER / "plots")
+    yardsticks = {name: one for name, one in params.load_items(Yardstick).items() if name in saved.yardsticks}
+    build_plots(root / "build/history", root / "build/heldout", saved.finished, classes, root / FOLDER / "plots",
+                tuple(yardsticks))  # fmt: skip
     ensembles = params.load_items(Ensemble)
     plan = Plan(
         fetch=params.load(Fetch), classes=classes, split=params.load(Split),
-        members={name: members[name] for name in saved.finished},
+        members={name: members[name] for name in saved.finished}, yardsticks=yardsticks,
         ensembles={name: ensembles[name].model_copy(update={"members": used}) for name, used in saved.maps.items()},
     )  # fmt: skip
     page = root / FOLDER / "report" / "index.html"

@@ -9,6 +9,7 @@ from thalweg.errors import StageError
 from thalweg.params.classes import Classes
 from thalweg.params.ensembles import Ensemble
 from thalweg.params.models import Member
+from thalweg.params.yardsticks import Yardstick
 from thalweg.standings import headline, read_standings
 
 STALE = Path("maps", "STALE.txt")
@@ -36,8 +37,11 @@ def read_outcome(root: Path) -> Outcome:
         raise StageError(f"{report} is missing, so no run has finished here; run `make train`")
     file = root / params.PARAMS_FILE
     ensembles, members = params.load_items(Ensemble, file), params.load_items(Member, file)
+    yardsticks = params.load_items(Yardstick, file)
     maps = [root / "maps" / name / "classes.tif" for name in ensembles]
-    standings = read_standings(root / "metrics", members, root / "metrics" / "ensemble", ensembles, root / "ensembles")
+    standings = read_standings(
+        root / "metrics", members, root / "metrics" / "ensemble", ensembles, root / "ensembles", yardsticks
+    )
     said = headline(standings, params.load(Classes, path=file).names)
     return Outcome(tuple(path.resolve() for path in maps if path.is_file()), report, said)
 

@@ -56,6 +56,7 @@ def remove_leftovers(root: Path) -> list[str]:
     named: dict[str, Collection[str]] = {
         "preprocess": recipe.grids,
         "train": recipe.models,
+        "yardstick": recipe.yardsticks,
         "ensemble": recipe.ensembles,
     }
     gone = []

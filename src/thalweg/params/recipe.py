@@ -12,9 +12,10 @@ from thalweg.params.masks import Masks
 from thalweg.params.models import Member
 from thalweg.params.split import Split
 from thalweg.params.train import Train
+from thalweg.params.yardsticks import Yardstick
 
 _PLAIN = (Fetch, Classes, Masks, Split, Train)
-_ITEMS = (GridParams, Member, Ensemble)
+_ITEMS = (GridParams, Member, Yardstick, Ensemble)
 
 
 class Recipe:
@@ -38,8 +39,10 @@ class Recipe:
         self.train = load(Train, path=path)
         self.grids = load_items(GridParams, path)
         self.models = load_items(Member, path)
+        self.yardsticks = load_items(Yardstick, path)
         self.ensembles = load_items(Ensemble, path)
         self._check_names()
+        self._check_yardsticks()
         self._check_thresholds()
 
     def _check_names(self) -> None:
@@ -55,9 +58,10 @@ class Recipe:
                     f"{self.path}: ensembles.{name}.grid is '{ensemble.grid}', which 'grids' does not have"
                 )
             for member_name in ensemble.members:
-                if member_name not in self.models:
+                if member_name not in {*self.models, *self.yardsticks}:
                     raise ParamsError(
-                        f"{self.path}: ensembles.{name} names '{member_name}', which 'models' does not have"
+                        f"{self.path}: ensembles.{name} names '{member_name}', which neither 'models' nor "
+                        f"'yardsticks' has"
                     )
         for grid in self.grids:
             if grid not in self.split.chip_px:
@@ -65,6 +69,15 @@ class Recipe:
         for value, name in self.masks.values.items():
             if name not in (*self.classes.names, "unlabelled"):
                 raise ParamsError(f"{self.path}: masks.values maps {value} to '{name}', which 'classes' does not have")
+
+    def _check_yardsticks(self) -> None:
+        for name, yardstick in self.yardsticks.items():
+            if yardstick.grid not in self.grids:
+                raise ParamsError(
+                    f"{self.path}: yardsticks.{name}.grid is '{yardstick.grid}', which 'grids' does not have"
+                )
+            if name in self.models:
+                raise ParamsError(f"{self.path}: '{name}' names a model and a yardstick; rename one")
 
     def _check_thresholds(self) -> None:
         for name, ensemble in self.ensembles.items():
