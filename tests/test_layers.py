@@ -11,7 +11,7 @@ LAYERS: tuple[frozenset[str], ...] = (
                "reducers", "metrics", "http", "copernicus", "stac", "bring", "layout", "mask_catalogue", "unpack"}),
     frozenset({"task", "train", "fit", "resume", "examine", "infer", "ensemble", "mosaic", "layers", "maps", "scoring",
                "yardstick", "report", "atlas", "blockmap", "figures", "pictures", "standings", "plots"}),
-    frozenset({"stage", "cli", "outcome", "recipes", "salvage", "provision"}),
+    frozenset({"stage", "cli", "outcome", "recipes", "jobs", "salvage", "provision"}),
 )  # fmt: skip
 """Rooms from the bottom up: words, disk, science, acts, edge."""
 BESIDE: dict[str, frozenset[str]] = {
@@ -35,7 +35,7 @@ BESIDE: dict[str, frozenset[str]] = {
     "atlas": frozenset({"blockmap", "maps", "mosaic", "pictures"}),
     "yardstick": frozenset({"examine", "infer"}),
     "plots": frozenset({"figures"}),
-    "cli": frozenset({"stage", "outcome", "recipes", "salvage", "provision"}),
+    "cli": frozenset({"stage", "jobs", "outcome", "recipes", "salvage", "provision"}),
 }
 """Room → rooms of its own layer that it may import."""
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from thalweg import outcome, params, provision, recipes, stage
+from thalweg import jobs, outcome, params, provision, recipes, stage
 from thalweg.errors import ParamsError, ThalwegError
 from thalweg.params.classes import Classes
 from thalweg.params.ensembles import Ensemble
@@ -98,6 +98,22 @@ def fetch(
         raise ParamsError(f"only params.yaml is fetched; run `make use RECIPE={file.stem}` first, or give --dry-run")
     else:
         raise typer.Exit(subprocess.run([sys.executable, "-m", "dvc", "repro", "fetch"], check=False).returncode)
+
+
+@app.command("import-jobs")
+def import_jobs(
+    file: Annotated[Path, typer.Argument(help="torchbearer's configs/jobs.yaml.")],
+    base: Annotated[Path, typer.Option(help="Recipe that gives what jobs do not say.")] = Path("recipes/chaco.yaml"),
+    out: Annotated[Path, typer.Option(help="The recipe to write.")] = Path("recipes/jobs.yaml"),
+) -> None:
+    """Turns torchbearer's jobs into the members of a new recipe, and says what it could not map."""
+    if out.exists():
+        raise ParamsError(f"{out} is there already; remove it, or give another name by --out")
+    imported = jobs.import_jobs(file, base)
+    out.write_text(imported.recipe, "utf-8")
+    for note in imported.notes:
+        typer.secho(f"not mapped: {note}", fg="yellow", err=True)
+    typer.echo(f"wrote {out} with {', '.join(imported.members)}; look it over, then `make use RECIPE={out.stem}`")
 
 
 @app.command()
