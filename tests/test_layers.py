@@ -9,7 +9,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"raster", "manifest"}),
     frozenset({"sources", "products", "preprocess", "indices", "sample", "dataset", "split", "models", "losses",
                "reducers", "metrics", "http", "copernicus", "stac", "bring", "layout", "mask_catalogue", "unpack"}),
-    frozenset({"task", "train", "fit", "resume", "examine", "infer", "ensemble", "mosaic", "layers", "maps", "scoring",
+    frozenset({"task", "optimise", "train", "fit", "resume", "examine", "infer", "ensemble", "mosaic", "layers", "maps", "scoring",
                "yardstick", "report", "atlas", "blockmap", "figures", "pictures", "standings", "plots"}),
     frozenset({"stage", "cli", "outcome", "recipes", "jobs", "salvage", "provision"}),
 )  # fmt: skip
@@ -25,7 +25,8 @@ BESIDE: dict[str, frozenset[str]] = {
     "mask_catalogue": frozenset({"bring", "http", "sources"}),
     "copernicus": frozenset({"http", "products", "sample"}),
     "train": frozenset({"task", "fit", "examine", "infer", "resume"}),
-    "fit": frozenset({"task", "resume"}),
+    "fit": frozenset({"task", "resume", "optimise"}),
+    "task": frozenset({"optimise"}),
     "examine": frozenset({"infer"}),
     "ensemble": frozenset({"infer", "layers", "maps", "mosaic", "scoring"}),
     "layers": frozenset({"infer", "maps"}),

@@ -42,6 +42,7 @@ _CODE = (
     "models/__init__.py",
     "fit.py",
     "metrics.py",
+    "optimise.py",
     "resume.py",
     "task.py",
     "train.py",
@@ -181,7 +182,9 @@ def _write(card: ModelCard, task: SegmentationTask, fitted: Fitted, data: Data, 
     if task.member.keep == "best" and keeper.best is not None:
         epoch = keeper.best[0]
         task.network.architecture.load_state_dict(keeper.best_weights)
-    weights = resume.copied(task.network.architecture)
+    else:
+        task.network.architecture.load_state_dict(task.judged_weights())
+    weights = task.network.architecture.state_dict()
     panels = Panels(data.reader, data.chips, data.stats)
     predictor = Predictor(task.network, card, fitted.device)
     heldout = examine(task.name, predictor, data.reader, data.chips, panels, task.member.batch_size)
@@ -230,4 +233,4 @@ def _fingerprint(member: Member, train: Train, classes: Classes, places: Places)
 
 def _machine(fitted: Fitted, seconds: float) -> dict[str, Any]:
     return {"seconds": round(seconds, 1), "device": fitted.device, "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(), "resumed_from_epoch": fitted.resumed_from}  # fmt: skip
+            "threads": torch.get_num_threads(), "resumed_from_epoch": fitted.resumed_from, "lr": fitted.lr}  # fmt: skip
