@@ -52,8 +52,11 @@ class SegmentationTask(pl.LightningModule):
         random = augment.generator(self.member.seed, self.current_epoch, batch_idx)
         torch.manual_seed(random.initial_seed())  # dropout, which draws from torch's own generator
         pixels, target = batch
-        inputs, target = augment.augment(self.network.normalise(pixels), target, self.member.augment, random)
-        loss: Tensor = self.loss(self._steps_run[0](inputs).float(), target)
+        mixed = augment.augment(self.network.normalise(pixels), target, self.member.augment, self._radiometry(), random)
+        logits = self._steps_run[0](mixed.inputs).float()
+        loss: Tensor = self.loss(logits, mixed.target)
+        if mixed.other is not None:
+            loss = mixed.share * loss + (1 - mixed.share) * self.loss(logits, mixed.other)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"models.{self.name}: the loss is {loss.item()} in epoch {self.current_epoch}, step {batch_idx}; "
@@ -122,6 +125,9 @@ class SegmentationTask(pl.LightningModule):
         chosen = optimise.optimizer(self.member, self.network.parameters(), self.lr)
         steps = int(self.trainer.estimated_stepping_batches)
         return {"optimizer": chosen, "lr_scheduler": optimise.schedule(self.member, chosen, self.lr, steps, MONITOR)}
+
+    def _radiometry(self) -> augment.Radiometry:
+        return augment.Radiometry(self.network.bias, self.network.reflectance)
 
     def _logged(self) -> tuple[str, ...]:
         return "miou", "accuracy", *(f"iou_{name}" for name in self.classes)

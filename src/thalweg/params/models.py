@@ -45,12 +45,19 @@ class Member(Section):
     """Key under `grids`."""
     seed: int = Field(ge=0)
     """Of weights, chips and augmentation."""
-    loss: dict[str, float] = Field(min_length=1)
-    """File names in src/thalweg/losses/ → weight in the sum."""
+    loss: dict[str, float | dict[str, Any]] = Field(min_length=1)
+    """File names in src/thalweg/losses/ → weight in the sum, or → `{weight: 1.0, <option>: …}`."""
     class_weights: Literal["none", "inverse_sqrt"]
     """Weights of the cross-entropy by training pixel shares: w ∝ 1/sqrt(share), mean 1."""
-    augment: tuple[Literal["d4", "gain"], ...]
-    """`d4`: the eight flips and turns; `gain`: 5 % gain and offset jitter per channel."""
+    augment: dict[
+        Literal["d4", "rotate", "resized_crop", "jitter", "gain", "noise", "band_dropout", "cutmix", "mixup"],
+        Annotated[float, Field(ge=0)],
+    ]
+    """Name → strength. `d4`: 1, the eight flips and turns. `rotate`: degrees, up to ±. `resized_crop`: least share of a
+    chip's area that is zoomed to its size. `jitter`: brightness and contrast of reflectance, up to ± this share. `gain`:
+    deviation of gain and offset per channel. `noise`: deviation per value, in standard deviations of a channel.
+    `band_dropout`: probability that a channel is missing. `cutmix`: probability that a box of another chip is pasted in.
+    `mixup`: α of the Beta distribution of the share."""
     chip_px: int = Field(ge=8)
     """Edge of a training chip, pixels."""
     chips_per_epoch: int = Field(ge=1)

@@ -31,7 +31,7 @@ def task(**changes) -> SegmentationTask:
     torch.manual_seed(0)
     channels = [Channel(name=n, wavelength_nm=None, scale=1e-4, offset=0.0, unit="reflectance") for n in "ab"]
     network = Network(nn.Conv2d(2, 2, 3, padding=1), channels, Normalisation(mean=(0.15, 0.15), std=(0.1, 0.1)))
-    options = {"augment": (), "loss": {"cross_entropy": 1.0}, "optimizer": "sgd", "schedule": "constant", "lr": 0.1,
+    options = {"augment": {}, "loss": {"cross_entropy": 1.0}, "optimizer": "sgd", "schedule": "constant", "lr": 0.1,
                "weight_decay": 0.0}  # fmt: skip
     return SegmentationTask("m", member(**(options | changes)), network, ("no", "yes"), None)
 

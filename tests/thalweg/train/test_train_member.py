@@ -166,7 +166,7 @@ def test_second_training_of_a_member_says_who_holds_it(world):
 
 
 def test_nan_loss_stops_with_a_remedy(world):
-    wild = member(lr=1e30, schedule="constant", augment=())
+    wild = member(lr=1e30, schedule="constant", augment={})
     with pytest.raises(
         TrainingError, match=r"models.tiny: the loss is nan in epoch 0, step \d+; lower its lr \(now 1e\+30\)"
     ):
