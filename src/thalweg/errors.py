@@ -85,8 +85,16 @@ class CardError(ThalwegError, ValueError):
     """A model directory's card or weights are missing or do not fit together."""
 
 
+class WeightsError(ThalwegError, ValueError):
+    """Pre-trained weights are missing, damaged, or do not fit the encoder, its bands or its units."""
+
+
 class TrainingError(ThalwegError, RuntimeError):
     """Training cannot start, or has stopped for a reason that the user can mend."""
+
+
+class DeviceMemoryError(TrainingError, MemoryError):
+    """The device's memory does not hold a batch."""
 
 
 class EnsembleError(ThalwegError, ValueError):

@@ -22,7 +22,7 @@ from rich.console import Console
 from torch.utils.data import DataLoader
 
 from thalweg import optimise
-from thalweg.errors import TrainingError
+from thalweg.errors import DeviceMemoryError, TrainingError
 from thalweg.params.train import Train
 from thalweg.resume import Keeper
 from thalweg.task import MONITOR, SegmentationTask
@@ -57,7 +57,8 @@ def fit(task: SegmentationTask, train: Train, training: DataLoader[Any], validat
         state: File that a killed run leaves and the next one picks up.
 
     Raises:
-        TrainingError: The machine is not as params say, or its memory does not suffice, or the loss is not finite.
+        TrainingError: The machine is not as params say, or the loss is not finite.
+        DeviceMemoryError: Its memory does not suffice.
         SystemExit: 143 on SIGTERM, where Lightning would exit 0 (Lightning-AI/pytorch-lightning#19916).
     """
     member = task.member
@@ -165,7 +166,7 @@ def _translated(task: SegmentationTask, train: Train) -> Iterator[None]:
             f"train: this machine cannot run {train.accelerator} × {train.devices} ({fault}); set accelerator: auto"
         ) from error
     except torch.OutOfMemoryError as error:
-        raise TrainingError(
+        raise DeviceMemoryError(
             f"models.{task.name}: the device's memory does not hold batch_size {task.member.batch_size} × chip_px "
             f"{task.member.chip_px}; lower batch_size"
         ) from error

@@ -1,5 +1,7 @@
 """Accumulation, clipping, averages, schedules and the range test through the real trainer."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from member_builder import classes, make_places, member, places, train_params
 from torch import nn
 from torch.utils.data import DataLoader
 
+from thalweg.errors import DegradedDataWarning
 from thalweg.fit import find_lr, fit
 from thalweg.manifest.card import Normalisation
 from thalweg.manifest.scene import Channel
@@ -98,6 +101,27 @@ def test_a_killed_training_ends_as_one_that_ran_through(tmp_path, changes):
     train_member("m", chosen, train_params(), classes(), resumed)
     assert (resumed.model / "weights.safetensors").read_bytes() == (through.model / "weights.safetensors").read_bytes()
     assert resumed.history.read_bytes() == through.history.read_bytes()
+
+
+def test_out_of_memory_is_tried_once_more_with_half_the_batch(tmp_path, monkeypatch):
+    make_places(tmp_path)
+    forward, seen = Network.forward, []
+
+    def scarce(self, pixels):
+        seen.append(len(pixels))
+        if len(pixels) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, pixels)
+
+    monkeypatch.setattr(Network, "forward", scarce)  # validation goes through it
+    chosen = member(batch_size=4, max_epochs=1)
+    with pytest.warns(
+        DegradedDataWarning, match=r"does not hold batch_size 4 .*; trying again with 2 × 2 chips per step"
+    ):
+        train_member("m", chosen, train_params(), classes(), places(tmp_path))
+    record = json.loads(next((tmp_path / "runs").rglob("run.json")).read_text())
+    assert (record["batch_size"], record["accumulate"]) == (2, 2)
+    assert 4 in seen
 
 
 def test_the_range_test_leaves_the_weights_alone_and_finds_a_rate():

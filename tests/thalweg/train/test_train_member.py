@@ -12,7 +12,7 @@ from member_builder import GRID, classes, make_places, member, places, train_par
 from scene_builder import make_scene
 
 from thalweg import raster, resume, stage
-from thalweg.errors import DegradedDataWarning, SceneError, TrainingError
+from thalweg.errors import DegradedDataWarning, DeviceMemoryError, SceneError, TrainingError
 from thalweg.infer import Predictor
 from thalweg.manifest.card import read_card
 from thalweg.manifest.chips import PARTS, read_chips, read_stats, write_chips, write_stats
@@ -186,7 +186,10 @@ def test_device_memory_that_does_not_suffice(world, monkeypatch):
         raise torch.OutOfMemoryError("tried to allocate 9 GiB")
 
     monkeypatch.setattr("thalweg.task.SegmentationTask.training_step", overflows)
-    with pytest.raises(TrainingError, match="memory does not hold batch_size 4 × chip_px 16; lower batch_size"):
+    with (
+        pytest.warns(DegradedDataWarning, match="trying again with 2 × 2 chips per step"),
+        pytest.raises(DeviceMemoryError, match="memory does not hold batch_size 2 × chip_px 16; lower batch_size"),
+    ):
         train_member("tiny", member(), train_params(), classes(), places(world, "none"))
 
 
