@@ -25,11 +25,11 @@ def build(*, channels: int, classes: int, encoder: str, width: int, weights: str
     Raises:
         ValueError: The encoder or weights cannot be used.
     """
-    module: Any = build_smp(
+    module = build_smp(
         DPT, channels=channels, classes=classes, encoder=encoder, depth=4, weights=weights,
         decoder_fusion_channels=width, decoder_intermediate_channels=(width // 2, width, width, width),
         dynamic_img_size=True, num_classes=0)  # fmt: skip
-    embed = module.net.encoder.model.patch_embed
+    embed: Any = module.get_submodule("net.encoder.model.patch_embed")
     old = embed.proj
     embed.proj = Patches(old.in_channels, old.out_channels, old.kernel_size, old.stride)
     module.stride *= 2  # the pyramid's lowest level has half the tokens' resolution
