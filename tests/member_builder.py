@@ -59,16 +59,26 @@ def member(**changes: Any) -> Member:
     """A member that trains in about a second."""
     values: dict[str, Any] = {
         "model": "unet", "options": {"widths": [8, 16], "dropout": 0.1, "upsample": "nearest"}, "grid": GRID, "seed": 3,
-        "loss": {"cross_entropy": 1.0, "dice": 1.0}, "class_weights": "none", "augment": ("d4", "gain"), "chip_px": CHIP_PX,
+        "loss": {"cross_entropy": 1.0, "dice": 1.0}, "class_weights": "none", "augment": {"d4": 1.0, "gain": 0.05}, "chip_px": CHIP_PX,
         "chips_per_epoch": 16, "batch_size": 4, "max_epochs": 3, "patience": 3, "keep": "best", "optimizer": "adamw",
-        "lr": 0.01, "weight_decay": 0.01, "schedule": "one_cycle", "window_px": CHIP_PX, "overlap": 0.5,
+        "lr": 0.01, "weight_decay": 0.01, "schedule": "one_cycle", "warmup_epochs": 0.0, "clip_norm": None, "accumulate": 1, "ema": None,
+        "window_px": CHIP_PX, "overlap": 0.5,
     }  # fmt: skip
     return Member(**(values | changes))
 
 
 def train_params(**changes: Any) -> Train:
     """The machine of the tests."""
-    values: dict[str, Any] = {"accelerator": "cpu", "devices": 1, "precision": "32-true", "workers": 0}
+    values: dict[str, Any] = {
+        "accelerator": "cpu",
+        "devices": 1,
+        "num_nodes": 1,
+        "strategy": "auto",
+        "precision": "32-true",
+        "compile": False,
+        "channels_last": True,
+        "workers": 0,
+    }
     return Train(**(values | changes))
 
 

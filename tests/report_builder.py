@@ -19,7 +19,7 @@ from thalweg.params.classes import Classes
 LEGEND = (ClassInfo(name="background", color="#e6e0d4"), ClassInfo(name="palaeochannel", color="#1f6fb4"))
 CLASSES = Classes(legend=LEGEND)
 PART = PartScores(
-    confusion=((90, 10), (4, 16)), scenes={}, positives=(), negatives=(),
+    confusion=((90, 10), (4, 16)), scenes={}, blocks={}, linear={}, positives=(), negatives=(),
     reliability=((0.0,) * 12 + (60.0, 0.0, 60.0), (0.0,) * 12 + (48.0, 0.0, 57.0), (0.0,) * 12 + (46.0, 0.0, 60.0)),
 )  # fmt: skip
 

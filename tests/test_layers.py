@@ -7,11 +7,14 @@ from import_graph import imported, modules, ours
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "classes", "bands", "grid", "params"}),
     frozenset({"raster", "manifest"}),
-    frozenset({"sources", "products", "preprocess", "indices", "composite", "elevation", "elevation_tiles", "sample", "dataset", "split", "folds", "distribution", "class_weights", "contract", "models", "losses",
-               "reducers", "metrics", "http", "copernicus", "stac", "bring", "layout", "mask_catalogue", "unpack"}),
-    frozenset({"task", "train", "crossval", "fit", "resume", "examine", "infer", "ensemble", "mosaic", "layers", "maps", "scoring",
-               "report", "cautions", "atlas", "blockmap", "figures", "pictures", "standings", "plots"}),
-    frozenset({"stage", "cli", "outcome", "recipes", "salvage", "provision"}),
+    frozenset({"sources", "products", "preprocess", "indices", "composite", "elevation", "elevation_tiles", "sample",
+               "dataset", "split", "folds", "distribution", "class_weights", "contract", "models", "losses", "backbones",
+               "weights", "reducers", "metrics", "linear", "http", "copernicus", "stac", "bring", "layout",
+               "mask_catalogue", "unpack"}),
+    frozenset({"task", "optimise", "train", "crossval", "fit", "resume", "examine", "infer", "ensemble", "mosaic", "layers",
+               "maps", "scoring", "yardstick", "report", "cautions", "atlas", "blockmap", "figures", "pictures",
+               "standings", "plots"}),
+    frozenset({"stage", "cli", "outcome", "recipes", "jobs", "salvage", "provision"}),
 )  # fmt: skip
 """Rooms from the bottom up: words, disk, science, acts, edge."""
 BESIDE: dict[str, frozenset[str]] = {
@@ -28,9 +31,12 @@ BESIDE: dict[str, frozenset[str]] = {
     "layout": frozenset({"sources"}),
     "mask_catalogue": frozenset({"bring", "http", "sources"}),
     "copernicus": frozenset({"http", "products", "sample"}),
+    "models": frozenset({"backbones", "weights"}),
+    "backbones": frozenset({"weights"}),
     "train": frozenset({"task", "fit", "examine", "infer", "resume"}),
     "crossval": frozenset({"resume", "train"}),
-    "fit": frozenset({"task", "resume"}),
+    "fit": frozenset({"task", "resume", "optimise"}),
+    "task": frozenset({"optimise"}),
     "examine": frozenset({"infer"}),
     "ensemble": frozenset({"infer", "layers", "maps", "mosaic", "scoring"}),
     "layers": frozenset({"infer", "maps"}),
@@ -39,8 +45,9 @@ BESIDE: dict[str, frozenset[str]] = {
     "report": frozenset({"atlas", "blockmap", "cautions", "pictures", "standings"}),
     "cautions": frozenset({"standings"}),
     "atlas": frozenset({"blockmap", "maps", "mosaic", "pictures"}),
+    "yardstick": frozenset({"examine", "infer"}),
     "plots": frozenset({"figures"}),
-    "cli": frozenset({"stage", "outcome", "recipes", "salvage", "provision"}),
+    "cli": frozenset({"stage", "jobs", "outcome", "recipes", "salvage", "provision"}),
 }
 """Room → rooms of its own layer that it may import."""
 

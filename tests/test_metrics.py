@@ -65,3 +65,20 @@ def test_histogram_and_threshold_agree_with_the_pixels():
     counts = metrics.histogram(truth, prob)
     labels = (prob >= 77 / 256).astype(np.uint8)
     assert (metrics.confusion_at(*counts, 77 / 256) == metrics.confusion(truth, labels, 2)).all()
+
+
+def test_intervals_hold_the_score_and_narrow_with_blocks():
+    rng = np.random.default_rng(0)
+    blocks = [np.array([[80, 5], [5, 10]]) + rng.integers(0, 8, (2, 2)) for _ in range(64)]
+    few, many = (metrics.intervals(some, ("a", "b"), ("miou",)) for some in (blocks[:8], blocks))
+    score = metrics.scores(sum(blocks), ("a", "b"))["miou"]
+    assert many["miou_lo"] < score < many["miou_hi"]
+    assert many["miou_hi"] - many["miou_lo"] < few["miou_hi"] - few["miou_lo"]
+    assert metrics.intervals(blocks, ("a", "b"), ("miou",)) == many
+    assert metrics.intervals(blocks[:1], ("a", "b"), ("miou",)) == {}
+
+
+def test_blocks_that_are_alike_have_no_width():
+    alike = metrics.intervals([np.array([[8, 2], [1, 9]])] * 5, ("a", "b"), ("iou_b",))
+    assert alike["iou_b_lo"] == pytest.approx(9 / 12)
+    assert alike["iou_b_hi"] == pytest.approx(9 / 12)

@@ -12,7 +12,15 @@ from thalweg import figures, plots
 from thalweg.errors import SceneError, StageError
 from thalweg.manifest.heldout import PartScores
 
-EMPTY = PartScores(confusion=((0, 0), (0, 0)), scenes={}, reliability=((0.0,) * 15,) * 3, positives=(), negatives=())
+EMPTY = PartScores(
+    confusion=((0, 0), (0, 0)),
+    scenes={},
+    blocks={},
+    linear={},
+    reliability=((0.0,) * 15,) * 3,
+    positives=(),
+    negatives=(),
+)
 
 
 @pytest.fixture

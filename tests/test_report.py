@@ -29,7 +29,7 @@ from thalweg.plots import build_plots
 from thalweg.report import Files, Plan, build_report, score_keys
 
 MEMBER = Member(
-    model="unet", options={}, grid="s2_60m", seed=3, loss={"dice": 1.0}, class_weights="none", augment=(), chip_px=64,
+    model="unet", options={}, grid="s2_60m", seed=3, loss={"dice": 1.0}, class_weights="none", warmup_epochs=0.0, clip_norm=None, accumulate=1, ema=None, augment={}, chip_px=64,
     chips_per_epoch=1, batch_size=1, max_epochs=1, patience=1, keep="best", optimizer="adamw", lr=0.1, weight_decay=0,
     schedule="constant", window_px=64, overlap=0.5,
 )  # fmt: skip

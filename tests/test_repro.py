@@ -83,7 +83,9 @@ def smallest() -> dict:
     data["models"] = {name: data["models"][name] | quick for name in options}
     for name, changes in options.items():
         data["models"][name]["options"] |= changes
-    data["ensembles"]["main"] |= {"members": list(options)}
+    trees = {"grid": "s2_60m", "pixels": 500, "trees": 3, "depth": 3, "means_px": [3], "window_px": 32}
+    data["yardsticks"] = {"boosting": data["yardsticks"]["boosting"] | trees}
+    data["ensembles"]["main"] |= {"members": [*options, "boosting"]}
     return data
 
 
@@ -92,7 +94,7 @@ def project(tmp_path_factory):
     """The clone, run once."""
     project = Project(tmp_path_factory.mktemp("repro"))
     ran = project.repro()
-    assert ran == {"fetch", "preprocess@s2_60m", "split", "train@unet", "train@fcn"} | AGGREGATORS
+    assert ran == {"fetch", "preprocess@s2_60m", "split", "train@unet", "train@fcn", "yardstick@boosting"} | AGGREGATORS
     return project
 
 

@@ -14,6 +14,7 @@ from thalweg.errors import StageError
 PARAMS = """
 classes:
   legend: [{{name: background, color: "#e6e0d4"}}, {{name: channel, color: "#1f6fb4"}}]
+yardsticks: {{}}
 models:
   one: {{works: true}}
   two: {{works: {works}}}

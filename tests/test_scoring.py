@@ -75,9 +75,12 @@ def test_a_tally_counts_per_scene_and_per_probability() -> None:
     held = quantise(np.array([[[0.9, 0.4, 0.5]], [[0.1, 0.6, 0.5]]]), np.ones((1, 3), bool))
     counts = Tally(2)
     for scene in ("a", "b"):
-        counts.add(HeldoutWindow(scene, "val", np.array([[0, 1, IGNORE]], np.uint8), {}), held, None)
+        counts.add(
+            HeldoutWindow(scene, "val", np.array([[0, 1, IGNORE]], np.uint8), {}, np.array([[0, 4, 4]])), held, None
+        )
     record = counts.record()
     assert record.confusion == ((2, 0), (0, 2))
+    assert record.blocks == {"0": ((2, 0), (0, 0)), "4": ((0, 0), (0, 2))}
     assert record.scenes == {"a": ((1, 0), (0, 1)), "b": ((1, 0), (0, 1))}
     assert (record.negatives[25], record.positives[153]) == (2, 2)
     assert sum(record.negatives) == sum(record.positives) == 2

@@ -108,3 +108,16 @@ def test_a_broken_file_is_named(tmp_path: Path, content: str):
     (tmp_path / "unet.json").write_text(content)
     with pytest.raises(StageError, match=r"unet\.json does not hold scores per part .*; remove it and run `dvc repro`"):
         read_standings(tmp_path, ["unet"], tmp_path, [], tmp_path)
+
+
+def test_a_network_that_does_not_beat_the_yardstick_is_told():
+    def row(name, test, tuned=None, yardstick=False):
+        parts = {"test": {"miou": test}} | ({"test_at_threshold": {"miou": tuned}} if tuned else {})
+        return Standing(name, False, parts, None, yardstick=yardstick)
+
+    weak, strong, tuned = row("weak", 0.5), row("strong", 0.7), row("tuned", 0.5, 0.8)
+    trees = row("trees", 0.6, 0.65, yardstick=True)
+    standings = Standings((weak, strong, tuned, trees), ())
+    assert [standings.beaten_by_yardstick(one, "miou") for one in standings.rows] == [trees, None, None, None]
+    assert standings.best("miou", ensemble=False) == strong
+    assert Standings((weak, strong), ()).beaten_by_yardstick(weak, "miou") is None

@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from thalweg import outcome, params, provision, recipes, stage
+from thalweg import jobs, outcome, params, provision, recipes, stage
 from thalweg.errors import ParamsError, ThalwegError
 from thalweg.params.classes import Classes
 from thalweg.params.ensembles import Ensemble
 from thalweg.params.fetch import Fetch
 from thalweg.params.models import Member
 from thalweg.params.split import Split
+from thalweg.params.yardsticks import Yardstick
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
@@ -99,6 +100,22 @@ def fetch(
         raise typer.Exit(subprocess.run([sys.executable, "-m", "dvc", "repro", "fetch"], check=False).returncode)
 
 
+@app.command("import-jobs")
+def import_jobs(
+    file: Annotated[Path, typer.Argument(help="torchbearer's configs/jobs.yaml.")],
+    base: Annotated[Path, typer.Option(help="Recipe that gives what jobs do not say.")] = Path("recipes/chaco.yaml"),
+    out: Annotated[Path, typer.Option(help="The recipe to write.")] = Path("recipes/jobs.yaml"),
+) -> None:
+    """Turns torchbearer's jobs into the members of a new recipe, and says what it could not map."""
+    if out.exists():
+        raise ParamsError(f"{out} is there already; remove it, or give another name by --out")
+    imported = jobs.import_jobs(file, base)
+    out.write_text(imported.recipe, "utf-8")
+    for note in imported.notes:
+        typer.secho(f"not mapped: {note}", fg="yellow", err=True)
+    typer.echo(f"wrote {out} with {', '.join(imported.members)}; look it over, then `make use RECIPE={out.stem}`")
+
+
 @app.command()
 def salvage() -> None:
     """After a failed run: maps and a report of the members that did finish, into salvage/. Always exits 1."""
@@ -118,11 +135,13 @@ def salvage() -> None:
         typer.secho("nothing to salvage: no member has finished; read the first error above", fg="red", err=True)
         raise typer.Exit(1)
     classes, members = params.load(Classes), params.load_items(Member)
-    build_plots(root / "build/history", root / "build/heldout", saved.finished, classes, root / FOLDER / "plots")
+    yardsticks = {name: one for name, one in params.load_items(Yardstick).items() if name in saved.yardsticks}
+    build_plots(root / "build/history", root / "build/heldout", saved.finished, classes, root / FOLDER / "plots",
+                tuple(yardsticks))  # fmt: skip
     ensembles = params.load_items(Ensemble)
     plan = Plan(
         fetch=params.load(Fetch), classes=classes, split=params.load(Split),
-        members={name: members[name] for name in saved.finished},
+        members={name: members[name] for name in saved.finished}, yardsticks=yardsticks,
         ensembles={name: ensembles[name].model_copy(update={"members": used}) for name, used in saved.maps.items()},
     )  # fmt: skip
     page = root / FOLDER / "report" / "index.html"

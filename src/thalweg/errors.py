@@ -89,8 +89,16 @@ class ContractError(ThalwegError, ValueError):
     """A scene is not what a model was trained to read."""
 
 
+class WeightsError(ThalwegError, ValueError):
+    """Pre-trained weights are missing, damaged, or do not fit the encoder, its bands or its units."""
+
+
 class TrainingError(ThalwegError, RuntimeError):
     """Training cannot start, or has stopped for a reason that the user can mend."""
+
+
+class DeviceMemoryError(TrainingError, MemoryError):
+    """The device's memory does not hold a batch."""
 
 
 class EnsembleError(ThalwegError, ValueError):

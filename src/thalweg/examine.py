@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from thalweg import contract, infer, metrics
+from thalweg import contract, infer, linear, metrics
 from thalweg.classes import IGNORE
 from thalweg.dataset.chips import ChipReader, Place
 from thalweg.dataset.sampler import lattice
@@ -26,9 +26,23 @@ class Tally:
 
     def __init__(self, classes: int) -> None:
         self.scenes: dict[str, np.ndarray] = {}
+        self.blocks: dict[str, np.ndarray] = {}
+        self.linear: list[linear.Counts] = [linear.NOTHING] * (classes - 1)
         self.reliability = np.zeros((3, metrics.ECE_BINS))
         self.histogram = np.zeros((2, metrics.PROB_BINS), np.int64)
         self._classes = classes
+
+    def add_shapes(self, truth: np.ndarray, labels: np.ndarray) -> None:
+        """Adds borders and lines of a scene: truth and labels (h, w), whole, since lines cross windows."""
+        for number, counts in enumerate(self.linear):
+            self.linear[number] = counts.plus(linear.count(truth, labels, number + 1))
+
+    def add_blocks(self, rows: pd.DataFrame, truth: np.ndarray, labels: np.ndarray) -> None:
+        """Adds a scene by block: each window of the chip table to the block that most of it lies in."""
+        for block, window in zip(rows["block"], lattice(rows), strict=True):
+            inside = window.window.clip((truth.shape[0], truth.shape[1]))
+            at = np.s_[inside.rows, inside.cols]
+            self.blocks[block] = self.blocks.get(block, 0) + metrics.confusion(truth[at], labels[at], self._classes)
 
     def add(self, scene: str, truth: np.ndarray, probs: np.ndarray) -> None:
         """Adds rows of a scene: truth (h, w), probs (K, h, w)."""
@@ -43,13 +57,15 @@ class Tally:
         if self._classes == 2:
             self.histogram += np.stack(metrics.histogram(truth, probs[1]))
 
-    def scores(self) -> PartScores:
+    def scores(self, names: Sequence[str]) -> PartScores:
         """As the record that plots and the report read."""
         total = sum(self.scenes.values(), np.zeros((self._classes, self._classes), np.int64))
         positives, negatives = self.histogram.tolist() if self._classes == 2 else ((), ())
         return PartScores(
             confusion=_nested(total),
             scenes={scene: _nested(matrix) for scene, matrix in sorted(self.scenes.items())},
+            blocks={block: _nested(matrix) for block, matrix in sorted(self.blocks.items())},
+            linear={name: linear.scores(counts, name) for name, counts in zip(names[1:], self.linear, strict=True)},
             reliability=tuple(tuple(row) for row in self.reliability.tolist()),
             positives=tuple(positives),
             negatives=tuple(negatives),
@@ -127,16 +143,26 @@ def examine(member: str, predictor: infer.Predictor, reader: ChipReader, chips: 
     for scene in sorted(set(chips.loc[chips["part"].isin(HELD_OUT), "scene"])):
         contract.check(card, reader.scenes[scene])
         parts = reader.parts(scene)
+        said = np.zeros(parts.shape, np.uint8)
         read = partial(_held_out, reader, scene)
         runs = infer.iter_rows(
             predictor.predict, read, parts.shape, len(names), card.window_px, card.overlap, batch_size
         )
         for top, probs in runs:
             panels.add(scene, top, probs)
+            said[top : top + probs.shape[1]] = probs.argmax(0)
             rows = Window(top, 0, probs.shape[1], probs.shape[2])
             for part, tally in tallies.items():
                 tally.add(scene, reader.target(scene, rows, part), probs)
-    return Heldout(member=member, classes=names, parts={part: t.scores() for part, t in tallies.items() if t.scenes})
+        whole = Window(0, 0, *parts.shape)
+        for part, tally in tallies.items():
+            if scene in tally.scenes:
+                truth = reader.target(scene, whole, part)
+                tally.add_shapes(truth, said)
+                tally.add_blocks(chips[(chips["scene"] == scene) & (chips["part"] == part)], truth, said)
+    return Heldout(
+        member=member, classes=names, parts={part: t.scores(names) for part, t in tallies.items() if t.scenes}
+    )
 
 
 def summary(heldout: Heldout) -> dict[str, dict[str, float]]:
@@ -148,6 +174,11 @@ def summary(heldout: Heldout) -> dict[str, dict[str, float]]:
     for part, counts in heldout.parts.items():
         scores = metrics.scores(np.array(counts.confusion), heldout.classes)
         result[part] = {**scores, "ece": metrics.ece(np.array(counts.reliability))}
+        for found in counts.linear.values():
+            result[part] |= found
+        matrices = [np.array(matrix) for matrix in counts.blocks.values()]
+        result[part] |= metrics.intervals(matrices, heldout.classes, metrics.bounded(heldout.classes))
+        result[part]["blocks"] = float(len(matrices))
     if len(heldout.classes) == 2 and "val" in heldout.parts:
         result |= _at_threshold(heldout)
         result["val"]["threshold"] = threshold(heldout)

@@ -1,5 +1,6 @@
 """Runs Lightning's trainer on a task: progress, logs, early stopping, resuming, and its failures as our errors."""
 
+import itertools
 import logging
 import signal
 import sys
@@ -20,12 +21,14 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 from torch.utils.data import DataLoader
 
-from thalweg.errors import TrainingError
+from thalweg import optimise
+from thalweg.errors import DeviceMemoryError, TrainingError
 from thalweg.params.train import Train
 from thalweg.resume import Keeper
-from thalweg.task import SegmentationTask
+from thalweg.task import MONITOR, SegmentationTask
 
-MONITOR = "val_miou"
+RANGE_STEPS = 100
+"""Steps of the range test that `lr: auto` runs."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Fitted:
     """Where it ran, torch's name."""
     resumed_from: int
     """Epochs that an earlier, killed run had done."""
+    lr: float
+    """The highest rate of the schedule."""
 
 
 def fit(task: SegmentationTask, train: Train, training: DataLoader[Any], validation: DataLoader[Any] | None,
@@ -52,13 +57,20 @@ def fit(task: SegmentationTask, train: Train, training: DataLoader[Any], validat
         state: File that a killed run leaves and the next one picks up.
 
     Raises:
-        TrainingError: The machine is not as params say, or its memory does not suffice, or the loss is not finite.
+        TrainingError: The machine is not as params say, or the loss is not finite.
+        DeviceMemoryError: Its memory does not suffice.
         SystemExit: 143 on SIGTERM, where Lightning would exit 0 (Lightning-AI/pytorch-lightning#19916).
     """
     member = task.member
     if train.devices > 1:
         raise TrainingError(f"train.devices is {train.devices}, but one member trains on one device; set it to 1")
-    keeper = Keeper(state, task.network.architecture, MONITOR)
+    keeper = Keeper(state, task.judged_weights, MONITOR)
+    if train.channels_last:
+        task.network.architecture.to(memory_format=torch.channels_last)
+    if train.compile:
+        task.compile()
+    if member.lr == "auto":
+        task.lr = find_lr(task, training)
     patience = EarlyStopping(MONITOR, mode="max", patience=member.patience, check_on_train_epoch_end=True)
     stopping = [patience] if validation else []
     on_terminal = sys.stderr.isatty()
@@ -66,12 +78,56 @@ def fit(task: SegmentationTask, train: Train, training: DataLoader[Any], validat
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # filling costs a tenth
     with _quiet(), _translated(task, train):
         trainer = pl.Trainer(
-            accelerator=train.accelerator, devices=train.devices, precision=train.precision,
+            accelerator=train.accelerator, devices=train.devices, num_nodes=train.num_nodes, strategy=train.strategy,
+            precision=_precision(train), gradient_clip_val=member.clip_norm, accumulate_grad_batches=member.accumulate,
             max_epochs=member.max_epochs, logger=_loggers(runs), callbacks=[*stopping, keeper, *lines],
             deterministic="warn", num_sanity_val_steps=0, use_distributed_sampler=False, enable_model_summary=False,
             enable_progress_bar=on_terminal, log_every_n_steps=len(training))  # fmt: skip
         trainer.fit(task, training, validation, ckpt_path=state if state.exists() else None, weights_only=False)
-    return Fitted(keeper, str(trainer.strategy.root_device), keeper.resumed_from)
+    return Fitted(keeper, str(trainer.strategy.root_device), keeper.resumed_from, task.lr)
+
+
+def find_lr(task: SegmentationTask, training: DataLoader[Any]) -> float:
+    """The rate for `lr: auto`: one pass of rising rates, after which the weights are as they were.
+
+    Raises:
+        TrainingError: The loss never falls.
+    """
+    network, device = task.network, torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    network.to(device).train()
+    rates, losses = optimise.range_rates(RANGE_STEPS), []
+    mover = optimise.optimizer(task.member, network.parameters(), rates[0])
+    for rate, (pixels, target) in zip(rates, _endless(training), strict=False):
+        for group in mover.param_groups:
+            group["lr"] = rate
+        mover.zero_grad()
+        loss = task.loss(network(pixels.to(device)).float(), target.to(device))
+        losses.append(float(loss.detach()))
+        if not torch.isfinite(loss):
+            break
+        loss.backward()
+        mover.step()
+    network.load_state_dict(before)
+    network.cpu()
+    found = optimise.steepest(rates, losses)
+    if found is None:
+        raise TrainingError(
+            f"models.{task.name}: the range test of lr: auto found no rate at which the loss falls; give lr a number"
+        )
+    return found
+
+
+def _endless(training: DataLoader[Any]) -> Iterator[Any]:
+    """Batches of epoch after epoch."""
+    for epoch in itertools.count():
+        if hasattr(training.sampler, "set_epoch"):
+            training.sampler.set_epoch(epoch)
+        yield from training
+
+
+def _precision(train: Train) -> Any:
+    return optimise.auto_precision(train.accelerator) if train.precision == "auto" else train.precision
 
 
 def run_folder(runs: Path, member: str) -> Path:
@@ -110,7 +166,7 @@ def _translated(task: SegmentationTask, train: Train) -> Iterator[None]:
             f"train: this machine cannot run {train.accelerator} × {train.devices} ({fault}); set accelerator: auto"
         ) from error
     except torch.OutOfMemoryError as error:
-        raise TrainingError(
+        raise DeviceMemoryError(
             f"models.{task.name}: the device's memory does not hold batch_size {task.member.batch_size} × chip_px "
             f"{task.member.chip_px}; lower batch_size"
         ) from error

@@ -12,6 +12,8 @@ from thalweg.classes import IGNORE
 
 ECE_BINS = 15
 PROB_BINS = 256
+DRAWS = 1000
+"""Of the bootstrap."""
 
 
 def confusion(truth: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
@@ -46,6 +48,44 @@ def scores(matrix: np.ndarray, names: Sequence[str]) -> dict[str, float]:
             result |= {f"iou_{name}": float(iou[k]), f"f1_{name}": float(f1[k]),
                        f"precision_{name}": float(precision[k]), f"recall_{name}": float(recall[k])}  # fmt: skip
     return result
+
+
+def bounded(names: Sequence[str]) -> tuple[str, ...]:
+    """Scores that get an interval."""
+    return ("miou", "accuracy", *(f"{key}_{name}" for name in names for key in ("iou", "f1")))
+
+
+def intervals(
+    matrices: Sequence[np.ndarray], names: Sequence[str], keys: Sequence[str], seed: int = 0
+) -> dict[str, float]:
+    """Bounds of 95 % intervals, `<key>_lo` and `<key>_hi`, from blocks drawn with replacement.
+
+    Neighbouring pixels err alike, so that what is drawn are blocks of ground, not pixels.
+    Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, section 13.3 (percentile interval).
+
+    Args:
+        matrices: Confusion matrix (K, K) per block.
+        names: Of the classes.
+        keys: Scores of interest; one that a draw lacks is left out of that draw.
+        seed: Of the draws.
+    """
+    if len(matrices) < 2:
+        return {}
+    stack = np.stack(matrices)
+    random = np.random.default_rng(seed)
+    drawn: dict[str, list[float]] = {key: [] for key in keys}
+    for _ in range(DRAWS):
+        counts = np.bincount(random.integers(len(stack), size=len(stack)), minlength=len(stack))
+        found = scores(np.tensordot(counts, stack, 1), names)
+        for key in keys:
+            if key in found:
+                drawn[key].append(found[key])
+    bounds = {key: np.quantile(values, (0.025, 0.975)) for key, values in drawn.items() if values}
+    return {
+        f"{key}_{end}": float(bound)
+        for key, pair in bounds.items()
+        for end, bound in zip(("lo", "hi"), pair, strict=True)
+    }
 
 
 def calibration(truth: np.ndarray, probs: np.ndarray) -> np.ndarray:

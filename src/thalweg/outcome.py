@@ -10,6 +10,7 @@ from thalweg.params.classes import Classes
 from thalweg.params.crossval import Crossval
 from thalweg.params.ensembles import Ensemble
 from thalweg.params.models import Member
+from thalweg.params.yardsticks import Yardstick
 from thalweg.standings import headline, read_standings
 
 STALE = Path("maps", "STALE.txt")
@@ -37,9 +38,10 @@ def read_outcome(root: Path) -> Outcome:
         raise StageError(f"{report} is missing, so no run has finished here; run `make train`")
     file = root / params.PARAMS_FILE
     ensembles, members = params.load_items(Ensemble, file), params.load_items(Member, file)
+    yardsticks = params.load_items(Yardstick, file)
     maps = [root / "maps" / name / "classes.tif" for name in ensembles]
     standings = read_standings(root / "metrics", members, root / "metrics" / "ensemble", ensembles, root / "ensembles",
-                               params.load_items(Crossval, file))  # fmt: skip
+                               params.load_items(Crossval, file), yardsticks)  # fmt: skip
     said = headline(standings, params.load(Classes, path=file).names)
     return Outcome(tuple(path.resolve() for path in maps if path.is_file()), report, said)
 

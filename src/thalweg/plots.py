@@ -22,7 +22,8 @@ DPI = 150
 PANEL_ROWS = 4
 
 
-def build_plots(history: Path, heldout: Path, members: Sequence[str], classes: Classes, target: Path) -> None:
+def build_plots(history: Path, heldout: Path, members: Sequence[str], classes: Classes, target: Path,
+                yardsticks: Sequence[str] = ()) -> None:  # fmt: skip
     """Draws all members into `target`, which is made.
 
     Args:
@@ -31,6 +32,7 @@ def build_plots(history: Path, heldout: Path, members: Sequence[str], classes: C
         members: In the order of params.yaml, which decides their colours.
         classes: Names and colours.
         target: New folder.
+        yardsticks: Further members, which have no history.
 
     Raises:
         StageError: A member's history is missing or has no epochs, or there is no member.
@@ -41,7 +43,8 @@ def build_plots(history: Path, heldout: Path, members: Sequence[str], classes: C
             "params.yaml names no member under 'models', so nothing can be plotted; `make use RECIPE=<name>`"
         )
     curves = read_histories(history, members)
-    chosen = {member: choose_part(read_heldout(heldout / member)) for member in members}
+    everyone = [*members, *yardsticks]
+    chosen = {member: choose_part(read_heldout(heldout / member)) for member in everyone}
     for folder in (target, target / "confusion", target / "panels"):
         folder.mkdir(parents=True, exist_ok=True)
     curves.to_csv(target / "history.csv", index=False, lineterminator="\n")
@@ -49,7 +52,7 @@ def build_plots(history: Path, heldout: Path, members: Sequence[str], classes: C
     with figures.plain_style():
         _save(figures.draw_learning_curves(curves, members), target / "learning_curves.png")
         _save(figures.draw_reliability(chosen), target / "reliability.png")
-        for member in members:
+        for member in everyone:
             _save(figures.draw_confusion(member, chosen[member], classes.names), target / "confusion" / f"{member}.png")
             panels = heldout / member / "panels.npz"
             if panels.is_file():

@@ -57,6 +57,7 @@ def remove_leftovers(root: Path) -> list[str]:
         "preprocess": recipe.grids,
         "train": recipe.models,
         "crossval": recipe.crossval,
+        "yardstick": recipe.yardsticks,
         "ensemble": recipe.ensembles,
     }
     gone = []

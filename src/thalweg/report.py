@@ -5,7 +5,7 @@ same files give the same bytes.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
@@ -24,6 +24,7 @@ from thalweg.params.ensembles import Ensemble
 from thalweg.params.fetch import Fetch
 from thalweg.params.models import Member
 from thalweg.params.split import Split
+from thalweg.params.yardsticks import Yardstick
 from thalweg.pictures import Picture
 from thalweg.standings import leading_key, read_standings, say_key, table
 
@@ -65,6 +66,7 @@ class Plan:
     ensembles: dict[str, Ensemble]
     crossval: tuple[str, ...] = ()
     """Members that are to be cross-validated."""
+    yardsticks: dict[str, Yardstick] = field(default_factory=dict)
 
 
 def build_report(files: Files, plan: Plan, target: Path, failed: Sequence[str] = ()) -> None:
@@ -84,8 +86,9 @@ def build_report(files: Files, plan: Plan, target: Path, failed: Sequence[str] =
     """
     _check_members(plan)
     standings = read_standings(
-        files.member_metrics, plan.members, files.ensemble_metrics, plan.ensembles, files.cards, plan.crossval
-    )
+        files.member_metrics, plan.members, files.ensemble_metrics, plan.ensembles, files.cards, plan.crossval,
+        plan.yardsticks,
+    )  # fmt: skip
     keys = score_keys(plan.classes)
     lead = leading_key(plan.classes.names)
     page = _template().render(
@@ -99,8 +102,8 @@ def build_report(files: Files, plan: Plan, target: Path, failed: Sequence[str] =
         folds=fold_lines(standings.crossvals, keys), shifts=find_shifts(standings),
         curves=pictures.embed(files.plots / "learning_curves.png", "Learning curves of all members"),
         reliability=pictures.embed(files.plots / "reliability.png", "How far a probability can be believed"),
-        confusions=_per_member(files.plots / "confusion", plan.members, "Confusion matrix"),
-        panels=_per_member(files.plots / "panels", plan.members, "Held-out windows"),
+        confusions=_per_member(files.plots / "confusion", [*plan.members, *plan.yardsticks], "Confusion matrix"),
+        panels=_per_member(files.plots / "panels", [*plan.members, *plan.yardsticks], "Held-out windows"),
         maps=[page for name, ensemble in plan.ensembles.items()
               if (page := read_map(name, files.maps / name, ensemble, files.scenes, plan.classes))],
     )  # fmt: skip
@@ -120,7 +123,7 @@ def score_keys(classes: Classes) -> tuple[str, ...]:
 
 def _check_members(plan: Plan) -> None:
     for name, ensemble in plan.ensembles.items():
-        gone = [member for member in ensemble.members if member not in plan.members]
+        gone = [member for member in ensemble.members if member not in {*plan.members, *plan.yardsticks}]
         if gone:
             raise ParamsError(
                 f"ensembles.{name} names {', '.join(gone)}, which 'models' in params.yaml does not have, so its map is "

@@ -7,17 +7,16 @@ code, so that a state is never picked up by a training that it does not belong t
 import hashlib
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from filelock import FileLock, Timeout
 from lightning.pytorch.callbacks import Checkpoint
-from torch import Tensor, nn
+from torch import Tensor
 
 from thalweg.errors import TrainingError
 
@@ -61,8 +60,8 @@ def held(folder: Path, member: str) -> Iterator[None]:
 class Keeper(Checkpoint):
     """After each epoch: notes its scores, keeps the best weights, saves all of it in one file, whole or not at all."""
 
-    def __init__(self, path: Path, kept: nn.Module, monitor: str) -> None:
-        """Saves to `path`; `kept` is whose weights are kept from the epoch with the highest `monitor`."""
+    def __init__(self, path: Path, kept: Callable[[], dict[str, Tensor]], monitor: str) -> None:
+        """Saves to `path`; `kept` copies the weights that are kept from the epoch with the highest `monitor`."""
         self._kept = kept
         self.path = path
         self.monitor = monitor
@@ -95,14 +94,9 @@ class Keeper(Checkpoint):
         score = row.get(self.monitor)
         if score is not None and (self.best is None or score > self.best[1]):
             self.best = (epoch, score)
-            self.best_weights = copied(self._kept)
+            self.best_weights = self._kept()
         self.stopped = trainer.should_stop
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_name(f".{self.path.name}.part")
         trainer.save_checkpoint(partial)
         partial.replace(self.path)
-
-
-def copied(module: nn.Module) -> dict[str, Tensor]:
-    """The weights of a module as they are now, on the CPU."""
-    return {name: torch.clone(tensor).cpu() for name, tensor in module.state_dict().items()}

@@ -33,6 +33,8 @@ class SalvageResult:
     """Ensemble → members that its map in salvage/ is made of."""
     finished: tuple[str, ...] = ()
     """Members whose training is up to date."""
+    yardsticks: tuple[str, ...] = ()
+    """Yardsticks that are up to date."""
     failed: tuple[str, ...] = ()
     """Members whose training is not."""
     skipped: dict[str, str] = field(default_factory=dict)
@@ -59,12 +61,16 @@ def build(root: Path) -> SalvageResult:
     changed = read_changed_stages(root)
     shutil.rmtree(root / FOLDER, ignore_errors=True)  # what an earlier failure left tells nothing of this one
     members = params.pick(recipe, "models", None, file)
+    yardsticks = params.pick(recipe, "yardsticks", None, file)
     ensembles = {name: params.load(Ensemble, name, file) for name in params.pick(recipe, "ensembles", None, file)}
     if any(name.partition("@")[0] in _BEFORE for name in changed):
         changed |= {f"train@{member}" for member in members} | {f"ensemble@{name}" for name in ensembles}
-    trained = {member: _is_trained(root, member, changed) for member in members}
+        changed |= {f"yardstick@{name}" for name in yardsticks}
+    trained = {member: _is_trained(root, f"train@{member}", changed) for member in members}
+    grown = tuple(name for name in yardsticks if _is_trained(root, f"yardstick@{name}", changed))
     result = SalvageResult(
         finished=tuple(member for member, done in trained.items() if done),
+        yardsticks=grown,
         failed=tuple(member for member, done in trained.items() if not done),
         stale=tuple(
             f"maps/{name}" for name in ensembles if f"ensemble@{name}" in changed and (root / "maps" / name).exists()
@@ -92,14 +98,14 @@ def read_changed_stages(root: Path) -> set[str]:
     return set(status)
 
 
-def _is_trained(root: Path, member: str, changed: set[str]) -> bool:
-    return f"train@{member}" not in changed and (root / "models" / member / CARD).is_file()
+def _is_trained(root: Path, stage: str, changed: set[str]) -> bool:
+    return stage not in changed and (root / "models" / stage.partition("@")[2] / CARD).is_file()
 
 
 def _build_one(
     root: Path, name: str, ensemble: Ensemble, classes: Classes, current: bool, result: SalvageResult
 ) -> None:
-    members = tuple(member for member in ensemble.members if member in result.finished)
+    members = tuple(member for member in ensemble.members if member in {*result.finished, *result.yardsticks})
     outs = [Path("maps", name), Path("ensembles", name), Path("metrics", "ensemble", f"{name}.json")]
     saved = [root / FOLDER / out for out in outs]
     for path in saved:

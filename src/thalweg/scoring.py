@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from thalweg import metrics, raster
 from thalweg.classes import IGNORE
@@ -36,6 +37,8 @@ class HeldoutWindow:
     """(h, w) uint8, `IGNORE` outside of the part."""
     held: dict[str, np.ndarray]
     """Competitor → (K, h, w) held probabilities."""
+    blocks: np.ndarray
+    """(h, w) int64 number of the ground block that each pixel's chip lies in, −1 where no chip of the part is."""
 
 
 @dataclass
@@ -45,6 +48,7 @@ class Tally:
     classes: int
     confusion: np.ndarray = field(init=False)
     scenes: dict[str, np.ndarray] = field(default_factory=dict)
+    blocks: dict[int, np.ndarray] = field(default_factory=dict)
     reliability: np.ndarray = field(default_factory=lambda: np.zeros((3, metrics.ECE_BINS)))
     counts: np.ndarray = field(default_factory=lambda: np.zeros((2, _BINS), np.int64))
     """Binary tasks: pixels per true class and bin of the probability of class 1."""
@@ -54,7 +58,12 @@ class Tally:
 
     def add(self, window: HeldoutWindow, held: np.ndarray, cut: int | None) -> None:
         """Counts one window."""
-        matrix = metrics.confusion(window.truth, to_labels(held, cut), self.classes)
+        labels = to_labels(held, cut)
+        matrix = metrics.confusion(window.truth, labels, self.classes)
+        for block in np.unique(window.blocks[window.truth != IGNORE]).tolist():
+            truth = np.where(window.blocks == block, window.truth, np.uint8(IGNORE))
+            found = metrics.confusion(truth, labels, self.classes)
+            self.blocks[block] = self.blocks.get(block, np.zeros_like(matrix)) + found
         self.confusion += matrix
         self.scenes[window.scene] = self.scenes.get(window.scene, np.zeros_like(matrix)) + matrix
         self.reliability += metrics.calibration(window.truth, dequantise(held))
@@ -64,8 +73,10 @@ class Tally:
                 self.counts[k] += np.bincount(bins[window.truth == k], minlength=_BINS)
 
     def scores(self, names: Sequence[str]) -> dict[str, float]:
-        """`metrics.scores` and the calibration error."""
-        return metrics.scores(self.confusion, names) | {"ece": metrics.ece(self.reliability)}
+        """`metrics.scores`, the calibration error, and intervals by blocks."""
+        found = metrics.scores(self.confusion, names) | {"ece": metrics.ece(self.reliability)}
+        matrices = [matrix for block, matrix in sorted(self.blocks.items()) if block >= 0]
+        return found | metrics.intervals(matrices, names, metrics.bounded(names)) | {"blocks": float(len(matrices))}
 
     def record(self) -> PartScores:
         """The counts as the report reads them."""
@@ -73,6 +84,8 @@ class Tally:
         return PartScores(
             confusion=_nested(self.confusion),
             scenes={name: _nested(matrix) for name, matrix in sorted(self.scenes.items())},
+            blocks={str(block): _nested(matrix) for block, matrix in sorted(self.blocks.items())},
+            linear={},
             reliability=tuple(tuple(row) for row in self.reliability.tolist()),
             positives=tuple(self.counts[1].tolist()) if binary else (),
             negatives=tuple(self.counts[0].tolist()) if binary else (),
@@ -93,10 +106,15 @@ def iter_heldout(scenes: Sequence[Scene], split: Path, readers: Mapping[str, Rea
         split: `build/split`.
         readers: One per competitor.
     """
+    tables = {grid: read_chips(split, grid) for grid in dict.fromkeys(scene.record.grid for scene in scenes)}
+    for chips in tables.values():
+        chips["number"] = pd.factorize(chips["block"], sort=True)[0]
     for scene in scenes:
         parts = scene_parts(split, scene)
+        chips = tables[scene.record.grid]
+        cells = {part: _cells(chips[(chips["scene"] == scene.name) & (chips["part"] == part)]) for part in HELDOUT}
         for window in iter_blocks(scene.grid.shape_yx, BLOCK_PX):
-            yield from _of_window(scene, parts[window.rows, window.cols], window, readers)
+            yield from _of_window(scene, parts[window.rows, window.cols], window, readers, cells)
         for layer in (parts, scene.valid, scene.mask):
             if layer is not None:
                 raster.release(layer)
@@ -147,8 +165,31 @@ def tally(
     return tallies
 
 
+Cells = tuple[int, np.ndarray]
+"""Edge of a chip, pixels, and (rows, columns) int64 block number per cell of the chip lattice, −1 without a chip."""
+
+
+def _cells(chips: pd.DataFrame) -> Cells:
+    if chips.empty:
+        return 1, np.full((1, 1), -1)
+    size = int(chips["size"].iloc[0])
+    rows, cols = (chips[name].to_numpy() // size for name in ("row", "col"))
+    cells = np.full((rows.max() + 1, cols.max() + 1), -1)
+    cells[rows, cols] = chips["number"]
+    return size, cells
+
+
+def _blocks(cells: Cells, window: Window) -> np.ndarray:
+    """(h, w) int64 block number of a window's pixels."""
+    size, numbers = cells
+    padded = np.pad(numbers, ((0, 1), (0, 1)), constant_values=-1)
+    rows = np.minimum(np.arange(window.row, window.row + window.height) // size, numbers.shape[0])
+    cols = np.minimum(np.arange(window.col, window.col + window.width) // size, numbers.shape[1])
+    return np.asarray(padded[np.ix_(rows, cols)])
+
+
 def _of_window(
-    scene: Scene, parts: np.ndarray, window: Window, readers: Mapping[str, ReadHeld]
+    scene: Scene, parts: np.ndarray, window: Window, readers: Mapping[str, ReadHeld], cells: Mapping[str, Cells]
 ) -> Iterator[HeldoutWindow]:
     if scene.mask is None or not np.isin(parts, [PARTS[part] for part in HELDOUT]).any():
         return
@@ -159,7 +200,7 @@ def _of_window(
     for part in HELDOUT:
         truth = np.where((parts == PARTS[part]) & measured, labels, np.uint8(IGNORE))
         if (truth != IGNORE).any():
-            yield HeldoutWindow(scene.name, part, truth, held)
+            yield HeldoutWindow(scene.name, part, truth, held, _blocks(cells[part], window))
 
 
 def _nested(matrix: np.ndarray) -> tuple[tuple[int, ...], ...]:

@@ -34,6 +34,8 @@ class Standing:
     """Of an ensemble: its members on the same pixels of the map's grid."""
     shift: dict[str, dict[str, float]] = field(default_factory=dict)
     """Of such a member: scene → channel → stability index of its input."""
+    yardstick: bool = False
+    """Gradient boosting, which the others have to beat."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,27 @@ class Standings:
     crossvals: tuple[CrossvalScores, ...] = ()
     """Of the members that were cross-validated."""
 
+    def beaten_by_yardstick(self, row: Standing, key: str) -> Standing | None:
+        """The best yardstick whose score in the row's own part (test, else val) the row does not exceed.
+
+        Where both have a threshold from validation, scores at it count, since a cut at 0.5 suits none of them.
+        """
+        if row.yardstick:
+            return None
+        for part in ("test_at_threshold", "test", "val"):
+            known = [other for other in self.rows if other.yardstick and key in other.parts.get(part, {})]
+            if known and key in row.parts.get(part, {}):
+                best = max(known, key=lambda other: other.parts[part][key])
+                return best if row.parts[part][key] <= best.parts[part][key] else None
+        return None
+
     def best(self, key: str, ensemble: bool) -> Standing | None:
         """The best on *validation*, since a choice made on the test part would flatter it; None if there is none."""
         for part in ("val", "test"):
             scored = [
                 (row.parts[part][key], row)
                 for row in self.rows
-                if row.ensemble == ensemble and key in row.parts.get(part, {})
+                if row.ensemble == ensemble and not row.yardstick and key in row.parts.get(part, {})
             ]
             if scored:
                 return max(scored, key=lambda entry: entry[0])[1]
@@ -62,7 +78,7 @@ class Standings:
 
 def read_standings(
     member_metrics: Path, members: Iterable[str], ensemble_metrics: Path, ensembles: Iterable[str], cards: Path,
-    crossval: Iterable[str] = ()
+    crossval: Iterable[str] = (), yardsticks: Iterable[str] = (),
 ) -> Standings:  # fmt: skip
     """The standings of all members and ensembles that have a metrics file `<name>.json` in the folder of their kind.
 
@@ -73,10 +89,11 @@ def read_standings(
         StageError: A file is no JSON or not of the expected shape.
         SceneError: That of a cross-validation does not fit its schema.
     """
+    yardsticks = tuple(yardsticks)
     wanted = [(name, ensemble_metrics / f"{name}.json", True) for name in ensembles]
-    wanted += [(name, member_metrics / f"{name}.json", False) for name in members]
+    wanted += [(name, member_metrics / f"{name}.json", False) for name in (*members, *yardsticks)]
     rows = tuple(
-        _read(name, path, cards / name / "card.json" if ensemble else None)
+        _read(name, path, cards / name / "card.json" if ensemble else None, name in yardsticks and not ensemble)
         for name, path, ensemble in wanted
         if path.is_file()
     )
@@ -150,22 +167,24 @@ def _said(row: Standing, key: str) -> str:
     return " / ".join(parts)
 
 
-def _read(name: str, path: Path, card: Path | None) -> Standing:
+def _read(name: str, path: Path, card: Path | None, yardstick: bool) -> Standing:
     try:
         data = json.loads(path.read_text("utf-8"))
         entries = json.loads(card.read_text("utf-8"))["members"] if card and card.is_file() else {}
         members = tuple(
-            replace(_standing(key, entry["scores"], False), shift=entry.get("shift", {}))
+            replace(_standing(key, entry["scores"], False, False), shift=entry.get("shift", {}))
             for key, entry in entries.items()
         )
-        return _standing(name, data, card is not None, members)
+        return _standing(name, data, card is not None, yardstick, members)
     except (ValueError, AttributeError, TypeError, KeyError) as error:
         raise StageError(f"{path} does not hold scores per part ({error}); remove it and run `dvc repro`") from error
 
 
-def _standing(name: str, data: dict[str, Any], ensemble: bool, members: tuple[Standing, ...] = ()) -> Standing:
+def _standing(
+    name: str, data: dict[str, Any], ensemble: bool, yardstick: bool, members: tuple[Standing, ...] = ()
+) -> Standing:
     parts = {part: data[part] for part in ("val", "test", "test_at_threshold") if data.get(part)}
     parts = {part: {key: float(value) for key, value in scores.items()} for part, scores in parts.items()}
     found = [data.get("threshold"), *(parts.get(part, {}).get("threshold") for part in ("test", "val"))]
     threshold = next((float(value) for value in found if value is not None), None)
-    return Standing(name, ensemble, parts, threshold, members)
+    return Standing(name, ensemble, parts, threshold, members, yardstick=yardstick)

@@ -1,25 +1,26 @@
 """The Lightning module of semantic segmentation: one step, one validation, one optimiser."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from thalweg import losses, metrics
+from thalweg import losses, metrics, optimise
 from thalweg.classes import IGNORE
 from thalweg.dataset import augment
 from thalweg.errors import TrainingError
 from thalweg.models import Network
-from thalweg.params.models import Member
+from thalweg.params.models import Member, Plateau
 
 Batch = tuple[Tensor, Tensor]
 """Pixels (B, h, w, C) stored values, target (B, h, w) uint8."""
 
-WARMUP = 0.25
-"""Share of a one-cycle schedule in which the rate rises."""
+MONITOR = "val_miou"
+"""Global score that stops training, chooses the epoch and steers plateaus."""
 
 
 class SegmentationTask(pl.LightningModule):
@@ -33,7 +34,13 @@ class SegmentationTask(pl.LightningModule):
         self.member = member
         self.network = network
         self.classes = tuple(classes)
+        self.lr = 0.0 if member.lr == "auto" else member.lr
         self.loss = losses.build(member.loss, class_weights)
+        self.average = None if member.ema is None else optimise.Average(network.architecture, member.ema)
+        self._stashed: dict[str, Tensor] | None = None
+        self._steps_run: list[Callable[[Tensor], Tensor]] = [
+            network.architecture
+        ]  # in a list: as an attribute its weights would be saved twice
         self._start_tally()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -45,19 +52,26 @@ class SegmentationTask(pl.LightningModule):
         random = augment.generator(self.member.seed, self.current_epoch, batch_idx)
         torch.manual_seed(random.initial_seed())  # dropout, which draws from torch's own generator
         pixels, target = batch
-        inputs, target = augment.augment(self.network.normalise(pixels), target, self.member.augment, random)
-        loss: Tensor = self.loss(self.network.architecture(inputs).float(), target)
+        mixed = augment.augment(self.network.normalise(pixels), target, self.member.augment, self._radiometry(), random)
+        logits = self._steps_run[0](mixed.inputs).float()
+        loss: Tensor = self.loss(logits, mixed.target)
+        if mixed.other is not None:
+            loss = mixed.share * loss + (1 - mixed.share) * self.loss(logits, mixed.other)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"models.{self.name}: the loss is {loss.item()} in epoch {self.current_epoch}, step {batch_idx}; "
-                f"lower its lr (now {self.member.lr:g}), or set train.precision to 32-true, and run `dvc repro` again"
+                f"lower its lr (now {self.lr:g}), or set train.precision to 32-true, and run `dvc repro` again"
             )
         self.log("train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(pixels))
         return loss
 
     def on_train_epoch_end(self) -> None:
-        """Logs the learning rate of the epoch's last step."""
+        """Logs the learning rate of the epoch's last step, and lets a plateau have its say."""
         self.log("lr", float(self.trainer.optimizers[0].param_groups[0]["lr"]))
+        plateau = self.lr_schedulers()
+        score = self.trainer.callback_metrics.get(MONITOR)
+        if isinstance(plateau, ReduceLROnPlateau) and score is not None:
+            plateau.step(float(score))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
         """Adds one batch to the confusion matrix and the loss of the whole part."""
@@ -72,22 +86,48 @@ class SegmentationTask(pl.LightningModule):
         """Logs scores of the whole validation part and starts anew."""
         values = metrics.scores(self._confusion, self.classes)
         named = {f"val_{key}": values[key] for key in self._logged() if key in values}
+        if self._stashed is not None:
+            self.network.architecture.load_state_dict(self._stashed)
+            self._stashed = None
         self.log_dict({"val_loss": self._loss_sum / max(self._confusion.sum(), 1), **named}, prog_bar=True)
         self._start_tally()
 
+    def compile(self) -> None:
+        """Trains through torch.compile from now on; validation, which sees other shapes, does not."""
+        self._steps_run = [torch.compile(self.network.architecture)]
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        """One step, at the warm-up's rate where the schedule itself counts epochs, and into the average."""
+        if isinstance(self.member.schedule, Plateau):
+            steps = int(self.trainer.estimated_stepping_batches)
+            rise = optimise.warmup_steps(self.member, steps)
+            if self.trainer.global_step <= rise and rise:
+                for group in optimizer.param_groups:
+                    group["lr"] = self.lr * min((self.trainer.global_step + 1) / (rise + 1), 1.0)
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if self.average is not None:
+            self.average.update(self.network.architecture)
+
+    def judged_weights(self) -> dict[str, Tensor]:
+        """The weights that are validated and kept: the average where there is one, else the network's own."""
+        source = self.network.architecture.state_dict() if self.average is None else self.average.weights()
+        return {name: torch.clone(tensor).cpu() for name, tensor in source.items()}
+
+    def on_validation_epoch_start(self) -> None:
+        """Puts the averaged weights in, if there are any."""
+        if self.average is not None:
+            architecture = self.network.architecture
+            self._stashed = {name: tensor.clone() for name, tensor in architecture.state_dict().items()}
+            architecture.load_state_dict(self.average.weights())
+
     def configure_optimizers(self) -> Any:
-        """AdamW, with the rate of one cycle or constant."""
-        optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=self.member.lr, weight_decay=self.member.weight_decay
-        )
-        if self.member.schedule == "constant":
-            return optimizer
+        """The member's optimiser and schedule."""
+        chosen = optimise.optimizer(self.member, self.network.parameters(), self.lr)
         steps = int(self.trainer.estimated_stepping_batches)
-        rise = max(WARMUP, 2 / max(steps, 2))  # OneCycleLR divides by the steps of each phase
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.member.lr, total_steps=max(steps, 4), pct_start=min(rise, 0.5)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return {"optimizer": chosen, "lr_scheduler": optimise.schedule(self.member, chosen, self.lr, steps, MONITOR)}
+
+    def _radiometry(self) -> augment.Radiometry:
+        return augment.Radiometry(self.network.bias, self.network.reflectance)
 
     def _logged(self) -> tuple[str, ...]:
         return "miou", "accuracy", *(f"iou_{name}" for name in self.classes)

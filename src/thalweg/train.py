@@ -7,7 +7,6 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from thalweg import class_weights as formulas
-from thalweg import contract, models, resume
+from thalweg import contract, models, resume, weights
 from thalweg.dataset.chips import ChipReader, Chips, stack
 from thalweg.dataset.sampler import EpochSampler, lattice
-from thalweg.errors import DegradedDataWarning, SceneError, TrainingError
+from thalweg.errors import DegradedDataWarning, DeviceMemoryError, SceneError, TrainingError
 from thalweg.examine import Panels, examine, summary
 from thalweg.fit import Fitted, fit, run_folder
 from thalweg.infer import Predictor
@@ -42,9 +41,12 @@ CODE = (
     "class_weights.py",
     "dataset/*.py",
     "losses/*.py",
+    "backbones/*.py",
+    "weights/*.py",
     "models/__init__.py",
     "fit.py",
     "metrics.py",
+    "optimise.py",
     "resume.py",
     "task.py",
     "train.py",
@@ -106,14 +108,38 @@ def train_member(name: str, member: Member, train: Train, classes: Classes, plac
         data = read_data(name, member, places)
         card = draft_card(name, member, classes, data)
         check_scenes(card, data)
-        pl.seed_everything(member.seed, workers=True, verbose=False)
-        task = SegmentationTask(name, member, models.network(card), classes.names, class_weights(name, member, data))
-        state = places.resume / name / _fingerprint(member, train, classes, places) / resume.STATE
         run = run_folder(places.runs, name)
-        fitted = fit(task, train, *loaders(member, train, data), run, state)
+        try:
+            task, fitted, state = _fit(name, member, train, classes, card, data, places, run)
+        except DeviceMemoryError as error:
+            smaller = _halved(member)
+            if smaller is None:
+                raise
+            warnings.warn(f"{error}; trying again with {smaller.batch_size} × {smaller.accumulate} chips per step",
+                          DegradedDataWarning, stacklevel=2)  # fmt: skip
+            run = run_folder(places.runs, name)
+            task, fitted, state = _fit(name, smaller, train, classes, card, data, places, run)
         _write(card, task, fitted, data, places)
-        write_json(_machine(fitted, time.monotonic() - started), run / "run.json")
+        write_json(_machine(task.member, fitted, time.monotonic() - started), run / "run.json")
         shutil.rmtree(state.parent, ignore_errors=True)
+
+
+def _fit(name: str, member: Member, train: Train, classes: Classes, card: ModelCard, data: Data, places: Places,
+         run: Path) -> tuple[SegmentationTask, Fitted, Path]:  # fmt: skip
+    """The trained task, and the state that its training would have been picked up from."""
+    pl.seed_everything(member.seed, workers=True, verbose=False)
+    network = models.network(card)
+    weights.initialise(network.architecture, card.channels, card.normalisation)
+    task = SegmentationTask(name, member, network, classes.names, class_weights(name, member, data))
+    state = places.resume / name / _fingerprint(member, train, classes, places) / resume.STATE
+    return task, fit(task, train, *loaders(member, train, data), run, state), state
+
+
+def _halved(member: Member) -> Member | None:
+    """The member with half the batch and double the accumulation, or None where there is nothing to halve."""
+    if member.batch_size < 2:
+        return None
+    return member.model_copy(update={"batch_size": member.batch_size // 2, "accumulate": 2 * member.accumulate})
 
 
 def read_data(name: str, member: Member, places: Places) -> Data:
@@ -176,11 +202,10 @@ def class_weights(name: str, member: Member, data: Data) -> Tensor | None:
 def draft_card(name: str, member: Member, classes: Classes, data: Data) -> ModelCard:
     """The card as far as it is known before training."""
     scenes = [data.reader.scenes[scene].record for scene in sorted(set(data.part("train")["scene"]))]
-    source = Path(models.__file__).parent / f"{member.model}.py"
     pixel_m = [round(float(np.mean(data.reader.scenes[record.name].grid.pixel_m_yx)), 6) for record in scenes]
     return ModelCard(
         schema_version=SCHEMA, member=name, architecture=member.model, options=member.options,
-        architecture_sha256=sha256(source.read_bytes()).hexdigest() if source.is_file() else "", grid=member.grid,
+        architecture_sha256=models.source_sha256(member.model), grid=member.grid,
         pixel_m=pixel_m[0], pixel_m_range=(min(pixel_m), max(pixel_m)), channels=scenes[0].channels,
         deciles=data.stats.deciles, shares=data.stats.shares,
         normalisation=Normalisation(mean=data.stats.mean, std=data.stats.std), classes=classes.legend,
@@ -206,7 +231,9 @@ def _write(card: ModelCard, task: SegmentationTask, fitted: Fitted, data: Data, 
     if task.member.keep == "best" and keeper.best is not None:
         epoch = keeper.best[0]
         task.network.architecture.load_state_dict(keeper.best_weights)
-    weights = resume.copied(task.network.architecture)
+    else:
+        task.network.architecture.load_state_dict(task.judged_weights())
+    weights = task.network.architecture.state_dict()
     panels = Panels(data.reader, data.chips, data.stats)
     predictor = Predictor(task.network, card, fitted.device)
     heldout = examine(task.name, predictor, data.reader, data.chips, panels, task.member.batch_size)
@@ -253,6 +280,7 @@ def _fingerprint(member: Member, train: Train, classes: Classes, places: Places)
     return resume.fingerprint([*texts, torch.__version__], [*code, *records])
 
 
-def _machine(fitted: Fitted, seconds: float) -> dict[str, Any]:
-    return {"seconds": round(seconds, 1), "device": fitted.device, "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(), "resumed_from_epoch": fitted.resumed_from}  # fmt: skip
+def _machine(member: Member, fitted: Fitted, seconds: float) -> dict[str, Any]:
+    return {"batch_size": member.batch_size, "accumulate": member.accumulate,
+            "seconds": round(seconds, 1), "device": fitted.device, "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(), "resumed_from_epoch": fitted.resumed_from, "lr": fitted.lr}  # fmt: skip

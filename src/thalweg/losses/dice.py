@@ -27,6 +27,6 @@ class Dice(nn.Module):
         return (loss * present).sum() / present.sum().clamp(min=1)
 
 
-def build(class_weights: Tensor | None) -> nn.Module:  # noqa: ARG001 - Dice weighs classes alike by construction
+def build(*, class_weights: Tensor | None) -> nn.Module:  # noqa: ARG001 - Dice weighs classes alike by construction
     """Soft Dice; class weights play no part."""
     return Dice()

@@ -16,6 +16,10 @@ class PartScores(Record):
     """Rows truth, columns prediction, stitched at native resolution."""
     scenes: dict[str, tuple[tuple[int, ...], ...]]
     """The same per scene."""
+    blocks: dict[str, tuple[tuple[int, ...], ...]]
+    """The same per block of ground, for intervals."""
+    linear: dict[str, dict[str, float]]
+    """Class → `linear.scores`, for the classes from id 1 on."""
     reliability: tuple[tuple[float, ...], ...]
     """`metrics.calibration` counts."""
     positives: tuple[int, ...]

@@ -1,12 +1,16 @@
 """Architectures, one file each: the file's name is its name in params.yaml. Rebuilt anywhere from a model's card.
 
 Each `models/<name>.py` has `build(*, channels, classes, **options) -> nn.Module`, which takes (B, C, H, W) float of any
-height and width to logits (B, K, H, W) and raises ValueError for an option that it cannot use.
+height and width to logits (B, K, H, W) and raises ValueError for an option that it cannot use. A `build` that names
+`wavelengths_nm` or `pixel_m` is handed these from the card. What several of them share is in `backbones`; weights to
+start from are put in by `weights.initialise`, at the start of a training alone.
 """
 
+import ast
 import importlib
 import inspect
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,10 @@ from thalweg.manifest.scene import NODATA, Channel
 
 CLIP = 5.0
 """Bound of a normalised input, standard deviations."""
+HANDED = ("channels", "classes", "wavelengths_nm", "pixel_m")
+"""Arguments of a `build` that are no options."""
+_LEAST_SHARE = 1e-4
+"""A class rarer than this starts as if it were not, so that it can still be learnt."""
 
 
 class Network(nn.Module):
@@ -36,9 +44,24 @@ class Network(nn.Module):
         std = torch.where(std > 0, std, 1.0)  # a constant channel becomes 0, not infinite
         self.register_buffer("gain", (scale / std).float(), persistent=False)
         self.register_buffer("bias", ((offset - mean) / std).float(), persistent=False)
+        self.reflectance = torch.tensor([channel.unit == "reflectance" for channel in channels])
 
     gain: Tensor
     bias: Tensor
+    reflectance: Tensor
+    """(C,) bool: which channels measure reflected light."""
+    frozen: frozenset[str] = frozenset()
+    """Paths of the architecture's modules and parameters that `freeze` holds still."""
+    held: frozenset[str] = frozenset()
+    """Names of the parameters that would learn but for that."""
+
+    def train(self, mode: bool = True) -> "Network":
+        """As everywhere, but frozen modules stay as in prediction: batch norms keep their statistics."""
+        super().train(mode)
+        for name, module in self.architecture.named_modules():
+            if name in self.frozen:
+                module.eval()
+        return self
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Stored values (B, H, W, C) to inputs (B, C, H, W) in memory order channels-last, nodata and NaN 0."""
@@ -60,12 +83,30 @@ def network(card: ModelCard) -> Network:
     Raises:
         ParamsError: The architecture or its options are unknown to this Thalweg.
     """
-    architecture = build(card.architecture, len(card.channels), len(card.classes), card.options)
+    wavelengths = [channel.wavelength_nm for channel in card.channels]
+    architecture = build(
+        card.architecture, len(card.channels), len(card.classes), card.options, wavelengths, card.pixel_m
+    )
     return Network(architecture, card.channels, card.normalisation)
 
 
-def build(architecture: str, channels: int, classes: int, options: Mapping[str, Any]) -> nn.Module:
-    """An architecture by the name of its file.
+def build(
+    architecture: str,
+    channels: int,
+    classes: int,
+    options: Mapping[str, Any],
+    wavelengths_nm: Sequence[float | None] | None = None,
+    pixel_m: float | None = None,
+) -> nn.Module:
+    """An architecture by the name of its file, with fresh weights.
+
+    Args:
+        architecture: Name of the file.
+        channels: Input channels.
+        classes: Output classes.
+        options: As in params.
+        wavelengths_nm: Centre of each channel or None; None as a whole where only shapes are of interest.
+        pixel_m: Ground size of a pixel, metres, or None likewise.
 
     Raises:
         ParamsError: No such file, or options that its `build` does not take.
@@ -77,13 +118,94 @@ def build(architecture: str, channels: int, classes: int, options: Mapping[str, 
         )
     maker = importlib.import_module(f"thalweg.models.{architecture}").build
     _check_names(architecture, maker, options)
+    given = {"channels": channels, "classes": classes, "wavelengths_nm": wavelengths_nm, "pixel_m": pixel_m}
+    taken = {name: given[name] for name in inspect.signature(maker).parameters if name in HANDED}
     try:
-        module: nn.Module = maker(channels=channels, classes=classes, **options)
+        module: nn.Module = maker(**taken, **options)
     except (ValueError, TypeError) as error:
         raise ParamsError(
             f"options of model '{architecture}' cannot be used: {error}; correct them in params.yaml"
         ) from error
     return module
+
+
+def freeze(network: Network, stages: Sequence[str | int]) -> None:
+    """Holds these stages of an architecture still, and lets go of all others: called again, it thaws.
+
+    Weights that an architecture keeps for itself (a frozen or LoRA encoder) stay as they are.
+
+    Args:
+        network: Whose architecture has `stages`: `stem`, then `1`, `2` … from the input on.
+        stages: Which of them; none thaws everything.
+
+    Raises:
+        ParamsError: The architecture has no such stage.
+    """
+    known: Mapping[str, Sequence[str]] = getattr(network.architecture, "stages", {})
+    if wrong := [str(stage) for stage in stages if str(stage) not in known]:
+        raise ParamsError(
+            f"'freeze' names {', '.join(wrong)}; the architecture's stages are {', '.join(known) or 'none'}"
+        )
+    paths = frozenset(path for stage in stages for path in known[str(stage)])
+    held = set()
+    for name, parameter in network.architecture.named_parameters():
+        learns = parameter.requires_grad or name in network.held
+        if learns and any(f"{name}.".startswith(f"{path}.") for path in paths):
+            held.add(name)
+        parameter.requires_grad_(learns and name not in held)
+    network.frozen, network.held = paths, frozenset(held)
+    network.train(network.training)
+
+
+def still_frozen(stages: Sequence[str | int], epoch: int, thaw_epochs: int | None) -> tuple[str | int, ...]:
+    """What of `freeze` still holds in an epoch: the last stage thaws after `thaw_epochs`, one more after as many again.
+
+    Args:
+        stages: In order from the input on.
+        epoch: From 0.
+        thaw_epochs: At least 1; None thaws nothing.
+    """
+    gone = 0 if thaw_epochs is None else epoch // thaw_epochs
+    return tuple(stages[: max(len(stages) - gone, 0)])
+
+
+def set_prior_bias(network: Network, shares: Sequence[float]) -> None:
+    """Starts the last layer's bias at the logarithms of the classes' shares, which training need then not learn.
+
+    Source: Lin et al. 2017, Focal Loss for Dense Object Detection, https://arxiv.org/abs/1708.02002, section 4.1.
+
+    Args:
+        network: To be trained.
+        shares: Of the labelled training pixels, per class.
+
+    Raises:
+        ParamsError: The architecture has no last layer with a bias per class.
+    """
+    layers = [layer for layer in network.architecture.modules() if isinstance(layer, nn.Conv2d)]
+    last = next((layer for layer in reversed(layers) if layer.out_channels == len(shares)), None)
+    if last is None or last.bias is None:
+        raise ParamsError("the architecture has no last layer with a bias per class; do not start it from class shares")
+    logs = torch.tensor(list(shares), dtype=torch.float64).clamp(min=_LEAST_SHARE).log()
+    with torch.no_grad():
+        last.bias.copy_((logs - logs.mean()).to(last.bias))
+
+
+def source_sha256(architecture: str) -> str:
+    """Hash of an architecture's file, and of the parts in `backbones` that it is made of; empty for an unknown one."""
+    room = Path(__file__).parent
+    files, todo = dict[Path, None](), [room / f"{architecture}.py"]
+    while todo:
+        file = todo.pop()
+        if file.is_file() and file not in files:
+            files[file] = None
+            modules = [
+                node.module or ""
+                for node in ast.walk(ast.parse(file.read_text("utf-8")))
+                if isinstance(node, ast.ImportFrom)
+            ]
+            names = [name.split(".")[-1] for name in modules if name.startswith("thalweg.backbones.")]
+            todo += [room.parent / "backbones" / f"{name}.py" for name in sorted(names)]
+    return sha256(b"".join(file.read_bytes() for file in files)).hexdigest() if files else ""
 
 
 def load_weights(network: Network, folder: Path) -> None:
@@ -115,7 +237,7 @@ def save_weights(weights: Mapping[str, Tensor], folder: Path) -> None:
 
 
 def _check_names(architecture: str, maker: Any, options: Mapping[str, Any]) -> None:
-    taken = {name: p for name, p in inspect.signature(maker).parameters.items() if name not in ("channels", "classes")}
+    taken = {name: p for name, p in inspect.signature(maker).parameters.items() if name not in HANDED}
     unknown = sorted(set(options) - set(taken))
     missing = sorted(name for name, p in taken.items() if p.default is p.empty and name not in options)
     if unknown or missing:

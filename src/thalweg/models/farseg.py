@@ -5,41 +5,46 @@ Spatial Resolution Remote Sensing Imagery, https://arxiv.org/abs/2011.09766.
 """
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchgeo.models import FarSeg
 
+from thalweg.backbones.any_size import AnySize, stages_of
+from thalweg.weights.catalogue import Start
+
+BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101")
 _STRIDE = 32
 
 
-class _AnySize(nn.Module):
-    """Pads to whole strides with 0 and crops the logits, because FarSeg takes sizes that divide."""
+class FarSegNet(AnySize):
+    """FarSeg for any number of channels."""
 
-    def __init__(self, farseg: FarSeg) -> None:
-        super().__init__()
-        self.farseg = farseg
+    def __init__(self, channels: int, classes: int, backbone: str, weights: str | None) -> None:
+        super().__init__(_STRIDE)
+        self.farseg = FarSeg(backbone=backbone, classes=classes, backbone_pretrained=False)
+        trunk = self.farseg.backbone
+        trunk.conv1 = nn.Conv2d(channels, trunk.conv1.out_channels, 7, stride=2, padding=3, bias=False)
+        del trunk.fc  # the classifier head of the ResNet, which FarSeg never calls
+        self.stages = stages_of(trunk, "farseg.backbone")
+        if weights is not None:
+            self.prepare(channels, Start(weights, backbone, "farseg.backbone", "conv1.weight"))
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        height, width = inputs.shape[-2:]
-        padded = F.pad(inputs, (0, -width % _STRIDE, 0, -height % _STRIDE))
-        logits: Tensor = self.farseg(padded)
-        return logits[..., :height, :width]
+    def whole(self, inputs: Tensor) -> Tensor:
+        """Logits of a size that divides by 32."""
+        logits: Tensor = self.farseg(inputs)
+        return logits
 
 
-def build(*, channels: int, classes: int, backbone: str) -> nn.Module:
-    """FarSeg from fresh weights: (B, C, H, W) to logits (B, K, H, W), any size and number of channels.
+def build(*, channels: int, classes: int, backbone: str, weights: str | None = None) -> nn.Module:
+    """FarSeg: (B, C, H, W) to logits (B, K, H, W), any size and number of channels.
 
     Args:
         channels: Input channels.
         classes: Output classes.
         backbone: `resnet18`, `resnet34`, `resnet50` or `resnet101`.
+        weights: `torchgeo:<name>`, `file:<path>` or None; cards from before there were weights name none.
 
     Raises:
-        ValueError: Another backbone.
+        ValueError: Another backbone, or there are no such weights.
     """
-    if backbone not in ("resnet18", "resnet34", "resnet50", "resnet101"):
-        raise ValueError(f"backbone should be resnet18, resnet34, resnet50 or resnet101, not {backbone!r}")
-    farseg = FarSeg(backbone=backbone, classes=classes, backbone_pretrained=False)
-    stem = farseg.backbone.conv1
-    farseg.backbone.conv1 = nn.Conv2d(channels, stem.out_channels, 7, stride=2, padding=3, bias=False)
-    del farseg.backbone.fc  # the classifier head of the ResNet, which FarSeg never calls
-    return _AnySize(farseg)
+    if backbone not in BACKBONES:
+        raise ValueError(f"backbone should be {', '.join(BACKBONES)}, not {backbone!r}")
+    return FarSegNet(channels, classes, backbone, weights)

@@ -23,6 +23,7 @@ class UNet(nn.Module):
         steps = list(zip(widths[:0:-1], widths[-2::-1], strict=True))  # (deep, shallow), from the bottom up
         self.up = nn.ModuleList(_Up(deep, shallow, transposed) for deep, shallow in steps)
         self.head = nn.Conv2d(widths[0], classes, 1)
+        self.stages = {str(level): [f"down.{level - 1}"] for level in range(1, len(widths) + 1)}
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(B, C, H, W) to logits (B, K, H, W); padded with 0 to whole strides inside."""

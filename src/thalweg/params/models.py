@@ -35,6 +35,31 @@ class ClassWeights(BaseModel):
         return self
 
 
+class Plateau(BaseModel):
+    """The rate falls when validation stops getting better (ReduceLROnPlateau on `val_miou`)."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    name: Literal["plateau"]
+    factor: float = Field(gt=0, lt=1)
+    """By which the rate is multiplied."""
+    patience: int = Field(ge=0)
+    """Epochs without a better score before it falls."""
+    threshold: float = Field(ge=0)
+    """Relative gain that counts as better."""
+    min_lr: float = Field(ge=0)
+
+
+class Steps(BaseModel):
+    """The rate falls by a factor every so many epochs."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    name: Literal["step"]
+    factor: float = Field(gt=0, lt=1)
+    epochs: int = Field(ge=1)
+
+
 class Member(Section):
     """One configured model. Its name is the key: `[a-z0-9_-]+`, since DVC takes dots and @ for its own."""
 
@@ -48,15 +73,22 @@ class Member(Section):
     """Key under `grids`."""
     seed: int = Field(ge=0)
     """Of weights, chips and augmentation."""
-    loss: dict[str, float] = Field(min_length=1)
-    """File names in src/thalweg/losses/ → weight in the sum."""
+    loss: dict[str, float | dict[str, Any]] = Field(min_length=1)
+    """File names in src/thalweg/losses/ → weight in the sum, or → `{weight: 1.0, <option>: …}`."""
     class_weights: Annotated[
         Annotated[Literal["none", "inverse_sqrt"], Tag("name")] | Annotated[ClassWeights, Tag("mapping")],
         Discriminator(lambda given: "mapping" if isinstance(given, (dict, ClassWeights)) else "name"),
     ]
     """Weights of the cross-entropy by training pixels: none, 1/sqrt(share) with a mean of 1, or a formula's."""
-    augment: tuple[Literal["d4", "gain"], ...]
-    """`d4`: the eight flips and turns; `gain`: 5 % gain and offset jitter per channel."""
+    augment: dict[
+        Literal["d4", "rotate", "resized_crop", "jitter", "gain", "noise", "band_dropout", "cutmix", "mixup"],
+        Annotated[float, Field(ge=0)],
+    ]
+    """Name → strength. `d4`: 1, the eight flips and turns. `rotate`: degrees, up to ±. `resized_crop`: least share of a
+    chip's area that is zoomed to its size. `jitter`: brightness and contrast of reflectance, up to ± this share.
+    `gain`: deviation of gain and offset per channel. `noise`: deviation per value, in standard deviations of a channel.
+    `band_dropout`: probability that a channel is missing. `cutmix`: probability that a box of another chip is pasted
+    in. `mixup`: α of the Beta distribution of the share."""
     chip_px: int = Field(ge=8)
     """Edge of a training chip, pixels."""
     chips_per_epoch: int = Field(ge=1)
@@ -67,11 +99,28 @@ class Member(Section):
     """Epochs without a better `val_miou` before training stops."""
     keep: Literal["best", "last"]
     """Which epoch's weights become the model: best `val_miou`, or the last (one-cycle ends at its best)."""
-    optimizer: Literal["adamw"]
-    lr: float = Field(gt=0)
+    optimizer: Literal["adamw", "adam", "sgd"]
+    """`sgd` has Nesterov momentum 0.9."""
+    lr: Annotated[float, Field(gt=0)] | Literal["auto"]
+    """Highest rate of the schedule; `auto` takes it from a range test before training and records it."""
     weight_decay: float = Field(ge=0)
-    schedule: Literal["one_cycle", "constant"]
+    schedule: Literal["one_cycle", "cosine", "constant"] | Plateau | Steps
+    """`one_cycle` rises for a quarter and falls to nothing, `cosine` falls to nothing, both step by step."""
+    warmup_epochs: float = Field(ge=0)
+    """Epochs in which the rate rises from nothing before its schedule starts; 0 with one_cycle, which rises itself."""
+    clip_norm: float | None = Field(gt=0)
+    """Gradients longer than this are scaled down to it; null leaves them."""
+    accumulate: int = Field(ge=1)
+    """Batches whose gradients are averaged for one step: a large batch in little memory."""
+    ema: float | None = Field(gt=0, lt=1)
+    """Decay per step of the moving average of weights that is validated and kept instead of the last; null for none."""
     window_px: int = Field(ge=8)
     """Edge of a window when areas are predicted; larger than a chip gives more context and fewer borders."""
     overlap: float = Field(ge=0, lt=1)
     """Share of a window that overlaps its neighbour when held-out areas are predicted."""
+
+    @model_validator(mode="after")
+    def _one_rise(self) -> "Member":
+        if self.schedule == "one_cycle" and self.warmup_epochs:
+            raise ValueError("one_cycle rises by itself: set warmup_epochs to 0, or take schedule: cosine")
+        return self

@@ -13,9 +13,10 @@ from thalweg.params.masks import Masks
 from thalweg.params.models import ClassWeights, Member
 from thalweg.params.split import Split
 from thalweg.params.train import Train
+from thalweg.params.yardsticks import Yardstick
 
 _PLAIN = (Fetch, Classes, Masks, Split, Train)
-_ITEMS = (GridParams, Member, Crossval, Ensemble)
+_ITEMS = (GridParams, Member, Crossval, Yardstick, Ensemble)
 
 
 class Recipe:
@@ -40,9 +41,11 @@ class Recipe:
         self.grids = load_items(GridParams, path)
         self.models = load_items(Member, path)
         self.crossval = load_items(Crossval, path)
+        self.yardsticks = load_items(Yardstick, path)
         self.ensembles = load_items(Ensemble, path)
         self._check_names()
         self._check_class_names()
+        self._check_yardsticks()
         self._check_thresholds()
         self._check_weights()
 
@@ -62,9 +65,10 @@ class Recipe:
                     f"{self.path}: ensembles.{name}.grid is '{ensemble.grid}', which 'grids' does not have"
                 )
             for member_name in ensemble.members:
-                if member_name not in self.models:
+                if member_name not in {*self.models, *self.yardsticks}:
                     raise ParamsError(
-                        f"{self.path}: ensembles.{name} names '{member_name}', which 'models' does not have"
+                        f"{self.path}: ensembles.{name} names '{member_name}', which neither 'models' nor "
+                        f"'yardsticks' has"
                     )
         for grid in self.grids:
             if grid not in self.split.chip_px:
@@ -86,6 +90,15 @@ class Recipe:
                     f"{self.path}: models.{name}.class_weights.given has {given} weights for {self.classes.count} "
                     "classes; give one per class, in their order"
                 )
+
+    def _check_yardsticks(self) -> None:
+        for name, yardstick in self.yardsticks.items():
+            if yardstick.grid not in self.grids:
+                raise ParamsError(
+                    f"{self.path}: yardsticks.{name}.grid is '{yardstick.grid}', which 'grids' does not have"
+                )
+            if name in self.models:
+                raise ParamsError(f"{self.path}: '{name}' names a model and a yardstick; rename one")
 
     def _check_thresholds(self) -> None:
         for name, ensemble in self.ensembles.items():

@@ -12,7 +12,14 @@ from member_builder import GRID, classes, make_places, member, places, train_par
 from scene_builder import make_scene
 
 from thalweg import raster, resume, stage
-from thalweg.errors import ContractError, DegradedDataWarning, ParamsError, SceneError, TrainingError
+from thalweg.errors import (
+    ContractError,
+    DegradedDataWarning,
+    DeviceMemoryError,
+    ParamsError,
+    SceneError,
+    TrainingError,
+)
 from thalweg.infer import Predictor
 from thalweg.manifest.card import read_card
 from thalweg.manifest.chips import PARTS, read_chips, read_stats, write_chips, write_stats
@@ -167,7 +174,7 @@ def test_second_training_of_a_member_says_who_holds_it(world):
 
 
 def test_nan_loss_stops_with_a_remedy(world):
-    wild = member(lr=1e30, schedule="constant", augment=())
+    wild = member(lr=1e30, schedule="constant", augment={})
     with pytest.raises(
         TrainingError, match=r"models.tiny: the loss is nan in epoch 0, step \d+; lower its lr \(now 1e\+30\)"
     ):
@@ -187,7 +194,10 @@ def test_device_memory_that_does_not_suffice(world, monkeypatch):
         raise torch.OutOfMemoryError("tried to allocate 9 GiB")
 
     monkeypatch.setattr("thalweg.task.SegmentationTask.training_step", overflows)
-    with pytest.raises(TrainingError, match="memory does not hold batch_size 4 × chip_px 16; lower batch_size"):
+    with (
+        pytest.warns(DegradedDataWarning, match="trying again with 2 × 2 chips per step"),
+        pytest.raises(DeviceMemoryError, match="memory does not hold batch_size 2 × chip_px 16; lower batch_size"),
+    ):
         train_member("tiny", member(), train_params(), classes(), places(world, "none"))
 
 

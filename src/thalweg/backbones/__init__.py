@@ -1,0 +1,1 @@
+"""Parts that several architectures share. Every member depends on them, so that they should seldom change."""

@@ -1,0 +1,132 @@
+"""Accumulation, clipping, averages, schedules and the range test through the real trainer."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from member_builder import classes, make_places, member, places, train_params
+from torch import nn
+from torch.utils.data import DataLoader
+
+from thalweg.errors import DegradedDataWarning
+from thalweg.fit import find_lr, fit
+from thalweg.manifest.card import Normalisation
+from thalweg.manifest.scene import Channel
+from thalweg.models import Network
+from thalweg.task import SegmentationTask
+from thalweg.train import train_member
+
+CHIPS = 8
+
+
+def loader(batch_size: int) -> DataLoader:
+    """Fully labelled chips of two channels, always the same."""
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 3000, (CHIPS, 8, 8, 2)).astype(np.int16)
+    target = (pixels[..., 0] > 1500).astype(np.uint8)
+    return DataLoader(
+        [(torch.from_numpy(p), torch.from_numpy(t)) for p, t in zip(pixels, target, strict=True)], batch_size
+    )
+
+
+def task(**changes) -> SegmentationTask:
+    torch.manual_seed(0)
+    channels = [Channel(name=n, wavelength_nm=None, scale=1e-4, offset=0.0, unit="reflectance") for n in "ab"]
+    network = Network(nn.Conv2d(2, 2, 3, padding=1), channels, Normalisation(mean=(0.15, 0.15), std=(0.1, 0.1)))
+    options = {"augment": {}, "loss": {"cross_entropy": 1.0}, "optimizer": "sgd", "schedule": "constant", "lr": 0.1,
+               "weight_decay": 0.0}  # fmt: skip
+    return SegmentationTask("m", member(**(options | changes)), network, ("no", "yes"), None)
+
+
+def trained(tmp_path, batch_size=4, **changes) -> SegmentationTask:
+    made = task(**changes)
+    fit(made, train_params(), loader(batch_size), None, tmp_path / "runs", tmp_path / "state.ckpt")
+    return made
+
+
+def weight(made: SegmentationTask) -> np.ndarray:
+    return next(made.network.architecture.parameters()).detach().numpy()
+
+
+def test_accumulated_batches_step_as_the_large_batch(tmp_path):
+    large = trained(tmp_path / "a", batch_size=4)
+    small = trained(tmp_path / "b", batch_size=2, accumulate=2)
+    np.testing.assert_allclose(weight(small), weight(large), atol=1e-6)
+    assert np.abs(weight(large) - weight(task())).max() > 1e-3
+
+
+def test_gradients_are_clipped(tmp_path):
+    free = trained(tmp_path / "a", max_epochs=1, batch_size=8)
+    held = trained(tmp_path / "b", max_epochs=1, batch_size=8, clip_norm=1e-4)
+    assert np.abs(weight(free) - weight(task())).max() > 1e-3
+    assert np.abs(weight(held) - weight(task())).max() <= 1e-4 * 0.1 * 2 + 1e-7  # lr × norm, Nesterov adds a part
+
+
+def test_the_average_lags_behind_the_weights(tmp_path):
+    made = trained(tmp_path, ema=0.9)
+    start, last = weight(task()), weight(made)
+    average = made.judged_weights()["weight"].numpy()
+    assert not np.allclose(average, last)
+    assert np.linalg.norm(average - start) < np.linalg.norm(last - start)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schedule": {"name": "plateau", "factor": 0.5, "patience": 0, "threshold": 0.0, "min_lr": 0.0}, "warmup_epochs": 1.0},
+        {"schedule": "cosine", "warmup_epochs": 0.5, "ema": 0.9, "accumulate": 2, "clip_norm": 1.0},
+        {"optimizer": "sgd", "lr": "auto", "schedule": {"name": "step", "factor": 0.1, "epochs": 1}},
+    ],
+)  # fmt: skip
+def test_a_killed_training_ends_as_one_that_ran_through(tmp_path, changes):
+    """Resumed against uninterrupted, weights bit for bit."""
+    from unittest import mock
+
+    from thalweg.resume import Keeper
+
+    make_places(tmp_path)
+    chosen = member(**changes)
+    through, resumed = places(tmp_path, "a"), places(tmp_path, "b")
+    train_member("m", chosen, train_params(), classes(), through)
+    saved = Keeper.on_train_epoch_end
+
+    def killed(self, trainer, module):
+        saved(self, trainer, module)
+        if len(self.history) == 2:
+            raise KeyboardInterrupt
+
+    with mock.patch.object(Keeper, "on_train_epoch_end", killed), pytest.raises((KeyboardInterrupt, SystemExit)):
+        train_member("m", chosen, train_params(), classes(), resumed)
+    train_member("m", chosen, train_params(), classes(), resumed)
+    assert (resumed.model / "weights.safetensors").read_bytes() == (through.model / "weights.safetensors").read_bytes()
+    assert resumed.history.read_bytes() == through.history.read_bytes()
+
+
+def test_out_of_memory_is_tried_once_more_with_half_the_batch(tmp_path, monkeypatch):
+    make_places(tmp_path)
+    forward, seen = Network.forward, []
+
+    def scarce(self, pixels):
+        seen.append(len(pixels))
+        if len(pixels) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, pixels)
+
+    monkeypatch.setattr(Network, "forward", scarce)  # validation goes through it
+    chosen = member(batch_size=4, max_epochs=1)
+    with pytest.warns(
+        DegradedDataWarning, match=r"does not hold batch_size 4 .*; trying again with 2 × 2 chips per step"
+    ):
+        train_member("m", chosen, train_params(), classes(), places(tmp_path))
+    record = json.loads(next((tmp_path / "runs").rglob("run.json")).read_text())
+    assert (record["batch_size"], record["accumulate"]) == (2, 2)
+    assert 4 in seen
+
+
+def test_the_range_test_leaves_the_weights_alone_and_finds_a_rate():
+    made = task(lr="auto")
+    before = weight(made).copy()
+    found = find_lr(made, loader(4))
+    assert 1e-4 < found < 1
+    np.testing.assert_array_equal(weight(made), before)
