@@ -10,9 +10,9 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"sources", "products", "preprocess", "indices", "sample", "dataset", "split", "models", "losses",
                "backbones", "weights",
                "reducers", "metrics", "linear", "http", "copernicus", "stac", "bring", "layout", "mask_catalogue", "unpack"}),
-    frozenset({"task", "optimise", "train", "fit", "resume", "examine", "infer", "ensemble", "mosaic", "layers", "maps", "scoring",
+    frozenset({"task", "optimise", "train", "fit", "resume", "watch", "examine", "infer", "ensemble", "mosaic", "layers", "maps", "scoring",
                "yardstick", "report", "atlas", "blockmap", "figures", "pictures", "standings", "plots"}),
-    frozenset({"stage", "cli", "outcome", "recipes", "jobs", "salvage", "provision"}),
+    frozenset({"stage", "cli", "outcome", "recipes", "jobs", "salvage", "summary", "unattended", "provision"}),
 )  # fmt: skip
 """Rooms from the bottom up: words, disk, science, acts, edge."""
 BESIDE: dict[str, frozenset[str]] = {
@@ -27,8 +27,8 @@ BESIDE: dict[str, frozenset[str]] = {
     "copernicus": frozenset({"http", "products", "sample"}),
     "models": frozenset({"backbones", "weights"}),
     "backbones": frozenset({"weights"}),
-    "train": frozenset({"task", "fit", "examine", "infer", "resume"}),
-    "fit": frozenset({"task", "resume", "optimise"}),
+    "train": frozenset({"task", "fit", "examine", "infer", "resume", "watch"}),
+    "fit": frozenset({"task", "resume", "optimise", "watch"}),
     "task": frozenset({"optimise"}),
     "examine": frozenset({"infer"}),
     "ensemble": frozenset({"infer", "layers", "maps", "mosaic", "scoring"}),
@@ -39,7 +39,9 @@ BESIDE: dict[str, frozenset[str]] = {
     "atlas": frozenset({"blockmap", "maps", "mosaic", "pictures"}),
     "yardstick": frozenset({"examine", "infer"}),
     "plots": frozenset({"figures"}),
-    "cli": frozenset({"stage", "jobs", "outcome", "recipes", "salvage", "provision"}),
+    "salvage": frozenset({"summary"}),
+    "unattended": frozenset({"salvage"}),
+    "cli": frozenset({"stage", "jobs", "outcome", "recipes", "salvage", "summary", "unattended", "provision"}),
 }
 """Room → rooms of its own layer that it may import."""
 

@@ -95,6 +95,12 @@ def build_members(path: Path) -> Recipe:
             raise ParamsError(
                 f"{path}: models.{name} turns a chip of {member.chip_px} px into {tuple(shape)}; change it"
             )
+        stages = getattr(network, "stages", {})
+        if wrong := [str(stage) for stage in member.freeze if str(stage) not in stages]:
+            raise ParamsError(
+                f"{path}: models.{name}.freeze names {', '.join(wrong)}; the architecture's stages are "
+                f"{', '.join(stages) or 'none'}"
+            )
     return recipe
 
 
