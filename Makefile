@@ -21,8 +21,8 @@ $(STAMP): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
 	@rm -f $(VENV)/.thalweg-* && touch $@
 
-train: setup  ## run the pipeline; a failed member does not stop the others
-	@if dvc repro --keep-going; then thalweg where; else thalweg salvage; exit 1; fi
+train: setup  ## run the pipeline; a failed member does not stop the others (ONLY='*resnet18*' JOBS=2)
+	@thalweg train $(if $(ONLY),--only '$(ONLY)') $(if $(JOBS),--jobs '$(JOBS)')
 
 use: setup  ## make recipes/RECIPE.yaml the project's params.yaml: make use RECIPE=barkbeetle
 	@thalweg use "$(RECIPE)"

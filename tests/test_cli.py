@@ -1,5 +1,6 @@
 """The `thalweg` command: what it prints, where, and how it exits."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -96,10 +97,17 @@ def test_salvage_reports_the_finished_members_and_exits_1(project: Path, monkeyp
     _salvaged(monkeypatch, project, ("unet", "fcn"))
     result = _run("salvage")
     assert result.exit_code == 1, result.output
-    assert result.stdout.splitlines() == [
-        f"salvaged map     {project}/salvage/maps/main/classes.tif of unet, fcn",
-        f"salvaged report  {project}/salvage/report/index.html",
+    maps, page, gap, *table = result.stdout.splitlines()
+    assert maps == f"salvaged map     {project}/salvage/maps/main/classes.tif of unet, fcn"
+    assert page == f"salvaged report  {project}/salvage/report/index.html"
+    assert gap == ""
+    assert [line.split()[:2] for line in table[:4]] == [
+        ["member", "status"],
+        ["farseg", "failed"],
+        ["fcn", "ok"],
+        ["unet", "ok"],
     ]
+    assert json.loads((project / "metrics/summary.json").read_text())["failed"] == ["farseg"]
     assert "not finished: train@farseg" in result.stderr
     assert "stale: maps/main is" in result.stderr
     page = (project / "salvage/report/index.html").read_text("utf-8")

@@ -16,10 +16,11 @@ PROVIDERS = ("thalweg.http", "thalweg.copernicus", "thalweg.stac")
 """Rooms behind sources: what they bring is pinned, by a lock or list in git, to an id, size and checksum, and is refused
 otherwise (docs/adr/0007)."""
 NEUTRAL = frozenset({"thalweg", "thalweg.errors", "thalweg.stage"}) | {
-    name for name in modules() if name in PROVIDERS or name.startswith(tuple(f"{room}." for room in PROVIDERS))
-}
-"""Cannot change a number, so that an edit must not rerun anything: the version, messages, the Typer boundary, and the
-providers' rooms."""
+    name for name in modules()
+    if name in (*PROVIDERS, "thalweg.watch") or name.startswith(tuple(f"{room}." for room in (*PROVIDERS, "thalweg.watch")))
+}  # fmt: skip
+"""Cannot change a number, so that an edit must not rerun anything: the version, messages, the Typer boundary, the
+providers' rooms, and what watches a training (tests/thalweg/train/test_watch.py)."""
 EDGE = {"thalweg.bring", "thalweg.elevation_tiles", "thalweg.mask_catalogue", "thalweg.provision"}
 """Besides the sources, what may use the providers' rooms: what hands files on only when their checksum fits."""
 WIDE = ("src/thalweg/losses", "src/thalweg/dataset", "src/thalweg/models")
@@ -171,7 +172,7 @@ def test_only_sources_and_the_edge_use_the_providers():
     """Else a stage's numbers could follow from a room that no dep names."""
     users = {
         name for name in modules()
-        if name not in NEUTRAL and any(other in NEUTRAL - {"thalweg", "thalweg.errors", "thalweg.stage"} for other in ours(name))
+        if name not in NEUTRAL and any(other.startswith(PROVIDERS) for other in ours(name))
     }  # fmt: skip
     assert all(name.startswith("thalweg.sources.") or name in EDGE for name in users), sorted(users)
 
@@ -227,7 +228,7 @@ def loads(script: Path) -> list[tuple[str, bool, bool]]:
 
 
 def test_params_are_loaded_by_scripts_only():
-    edge = {"params", "params.recipe", "cli", "outcome", "recipes", "salvage", "stage"}
+    edge = {"params", "params.recipe", "cli", "outcome", "recipes", "salvage", "stage", "summary", "unattended"}
     for name, path in modules().items():
         if name.startswith("thalweg") and name.removeprefix("thalweg.") not in edge:
             assert not loads(path), name

@@ -11,10 +11,10 @@ LAYERS: tuple[frozenset[str], ...] = (
                "dataset", "split", "folds", "distribution", "class_weights", "contract", "models", "losses", "backbones",
                "weights", "reducers", "metrics", "linear", "http", "copernicus", "stac", "bring", "layout",
                "mask_catalogue", "unpack"}),
-    frozenset({"task", "optimise", "train", "crossval", "fit", "resume", "examine", "infer", "ensemble", "mosaic", "layers",
+    frozenset({"task", "optimise", "train", "crossval", "fit", "resume", "watch", "examine", "infer", "ensemble", "mosaic", "layers",
                "maps", "scoring", "yardstick", "report", "cautions", "atlas", "blockmap", "figures", "pictures",
                "standings", "plots"}),
-    frozenset({"stage", "cli", "outcome", "recipes", "jobs", "salvage", "provision"}),
+    frozenset({"stage", "cli", "outcome", "recipes", "jobs", "salvage", "summary", "unattended", "provision"}),
 )  # fmt: skip
 """Rooms from the bottom up: words, disk, science, acts, edge."""
 BESIDE: dict[str, frozenset[str]] = {
@@ -33,9 +33,9 @@ BESIDE: dict[str, frozenset[str]] = {
     "copernicus": frozenset({"http", "products", "sample"}),
     "models": frozenset({"backbones", "weights"}),
     "backbones": frozenset({"weights"}),
-    "train": frozenset({"task", "fit", "examine", "infer", "resume"}),
+    "train": frozenset({"task", "fit", "examine", "infer", "resume", "watch"}),
     "crossval": frozenset({"resume", "train"}),
-    "fit": frozenset({"task", "resume", "optimise"}),
+    "fit": frozenset({"task", "resume", "optimise", "watch"}),
     "task": frozenset({"optimise"}),
     "examine": frozenset({"infer"}),
     "ensemble": frozenset({"infer", "layers", "maps", "mosaic", "scoring"}),
@@ -47,7 +47,9 @@ BESIDE: dict[str, frozenset[str]] = {
     "atlas": frozenset({"blockmap", "maps", "mosaic", "pictures"}),
     "yardstick": frozenset({"examine", "infer"}),
     "plots": frozenset({"figures"}),
-    "cli": frozenset({"stage", "jobs", "outcome", "recipes", "salvage", "provision"}),
+    "salvage": frozenset({"summary"}),
+    "unattended": frozenset({"salvage"}),
+    "cli": frozenset({"stage", "jobs", "outcome", "recipes", "salvage", "summary", "unattended", "provision"}),
 }
 """Room → rooms of its own layer that it may import."""
 

@@ -2,13 +2,13 @@
 
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from thalweg import jobs, outcome, params, provision, recipes, stage
+from thalweg import jobs, outcome, params, provision, recipes, stage, summary, unattended
 from thalweg.errors import ParamsError, ThalwegError
 from thalweg.params.classes import Classes
 from thalweg.params.ensembles import Ensemble
@@ -117,14 +117,42 @@ def import_jobs(
 
 
 @app.command()
+def train(
+    only: Annotated[str | None, typer.Option(help="Patterns of members, e.g. '*resnet18*'; the others rest.")] = None,
+    at_once: Annotated[int, typer.Option("--jobs", min=1, help="Members that train at once.")] = 1,
+) -> None:
+    """Runs the pipeline, whatever fails on the way; ends with a table of all members, and 1 if one of them failed.
+
+    With --only, what the chosen members stand on and they themselves run; their map and report go into salvage/, and
+    the project's own maps wait for the next whole run.
+    """
+    root = Path.cwd()
+    stages = unattended.select(root, only)
+    finished = unattended.run(root, stages, only is None, at_once)
+    if finished and only is None:
+        where()
+        _summarise(root, (), None)
+    else:
+        unfinished = _salvage(root, None if only is None else stages)
+        _summarise(root, unfinished, None if only is None else stages)
+    raise typer.Exit(0 if finished else 1)
+
+
+@app.command()
 def salvage() -> None:
     """After a failed run: maps and a report of the members that did finish, into salvage/. Always exits 1."""
+    root = Path.cwd()
+    _summarise(root, _salvage(root, None), None)
+    raise typer.Exit(1)
+
+
+def _salvage(root: Path, only: Collection[str] | None) -> tuple[str, ...]:
+    """Maps and reports what did finish; the stages that did not."""
     from thalweg.plots import build_plots  # noqa: PLC0415 - these draw and map; the other commands need not wait
     from thalweg.report import Files, Plan, build_report  # noqa: PLC0415
     from thalweg.salvage import FOLDER, build  # noqa: PLC0415
 
-    root = Path.cwd()
-    saved = build(root)
+    saved = build(root) if only is None else build(root, only)
     outcome.mark_stale(root, saved.stale, saved.unfinished)
     for name, reason in saved.skipped.items():
         typer.secho(f"no map {name}: {reason}", fg="yellow", err=True)
@@ -133,7 +161,7 @@ def salvage() -> None:
     typer.secho(f"not finished: {', '.join(saved.unfinished) or 'nothing'}", fg="red", err=True)
     if not saved.finished:
         typer.secho("nothing to salvage: no member has finished; read the first error above", fg="red", err=True)
-        raise typer.Exit(1)
+        return saved.unfinished
     classes, members = params.load(Classes), params.load_items(Member)
     yardsticks = {name: one for name, one in params.load_items(Yardstick).items() if name in saved.yardsticks}
     build_plots(root / "build/history", root / "build/heldout", saved.finished, classes, root / FOLDER / "plots",
@@ -149,7 +177,13 @@ def salvage() -> None:
     for name, used in saved.maps.items():
         typer.echo(f"salvaged map     {root / FOLDER / 'maps' / name / 'classes.tif'} of {', '.join(used)}")
     typer.echo(f"salvaged report  {page}")
-    raise typer.Exit(1)
+    return saved.unfinished
+
+
+def _summarise(root: Path, unfinished: Collection[str], only: Collection[str] | None) -> None:
+    key, rows = summary.build(root, unfinished, only)
+    summary.write(root, key, rows)
+    _echo_all(("", *summary.lines(key, rows)))
 
 
 def _echo_all(lines: Iterable[str]) -> None:

@@ -5,18 +5,16 @@ import logging
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 from torch.utils.data import DataLoader
@@ -26,6 +24,7 @@ from thalweg.errors import DeviceMemoryError, TrainingError
 from thalweg.params.train import Train
 from thalweg.resume import Keeper
 from thalweg.task import MONITOR, SegmentationTask
+from thalweg.watch import loggers
 
 RANGE_STEPS = 100
 """Steps of the range test that `lr: auto` runs."""
@@ -45,7 +44,7 @@ class Fitted:
 
 
 def fit(task: SegmentationTask, train: Train, training: DataLoader[Any], validation: DataLoader[Any] | None,
-        runs: Path, state: Path) -> Fitted:  # fmt: skip
+        run: Path, state: Path, watchers: Sequence[Callback] = ()) -> Fitted:  # fmt: skip
     """Trains to the last epoch or until patience runs out, from `state` on if an earlier run was killed.
 
     Args:
@@ -53,8 +52,9 @@ def fit(task: SegmentationTask, train: Train, training: DataLoader[Any], validat
         train: The machine.
         training: One epoch per iteration.
         validation: The whole part per iteration, or None: then there is no early stopping.
-        runs: Folder of this run's logs.
+        run: Folder of this run's logs.
         state: File that a killed run leaves and the next one picks up.
+        watchers: Callbacks that look on (`watch.observers`).
 
     Raises:
         TrainingError: The machine is not as params say, or the loss is not finite.
@@ -80,7 +80,8 @@ def fit(task: SegmentationTask, train: Train, training: DataLoader[Any], validat
         trainer = pl.Trainer(
             accelerator=train.accelerator, devices=train.devices, num_nodes=train.num_nodes, strategy=train.strategy,
             precision=_precision(train), gradient_clip_val=member.clip_norm, accumulate_grad_batches=member.accumulate,
-            max_epochs=member.max_epochs, logger=_loggers(runs), callbacks=[*stopping, keeper, *lines],
+            max_epochs=member.max_epochs, logger=loggers.build(train.loggers, run, task.name),
+            profiler=loggers.profiler(train.profiler, run), callbacks=[*stopping, *watchers, keeper, *lines],
             deterministic="warn", num_sanity_val_steps=0, use_distributed_sampler=False, enable_model_summary=False,
             enable_progress_bar=on_terminal, log_every_n_steps=len(training))  # fmt: skip
         trainer.fit(task, training, validation, ckpt_path=state if state.exists() else None, weights_only=False)
@@ -130,15 +131,6 @@ def _precision(train: Train) -> Any:
     return optimise.auto_precision(train.accelerator) if train.precision == "auto" else train.precision
 
 
-def run_folder(runs: Path, member: str) -> Path:
-    """A new folder for the logs of one run."""
-    return runs / member / f"{datetime.now():%Y-%m-%dT%H%M%S.%f}"
-
-
-def _loggers(run: Path) -> list[Any]:
-    return [CSVLogger(run.parent, "", run.name), TensorBoardLogger(run.parent, "", run.name, default_hp_metric=False)]
-
-
 class EpochLines(Checkpoint):
     """One line per epoch, where there is no terminal for a bar; a Checkpoint, so that the rate is logged by then."""
 
@@ -180,8 +172,12 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
+            # Frozen stages are: their batch norms keep their statistics.
+            warnings.filterwarnings("ignore", ".*in eval mode at the start of training")
             # Loader processes do not pay for memory maps.
             warnings.filterwarnings("ignore", ".*does not have many workers")
+            # The record lies there already; Lightning's logger only replaces its own file.
+            warnings.filterwarnings("ignore", ".*exists and is not empty")
             # Said by us where it matters: `keep: last` trains without a validation part.
             warnings.filterwarnings("ignore", ".*have no `val_dataloader`")
             # Lightning 2.6 calls torch's LeafSpec, which torch 2.14 deprecates.

@@ -6,7 +6,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from thalweg import params, sources
+from thalweg.bands import wavelength_nm
 from thalweg.errors import ParamsError
+from thalweg.params.grids import GridParams
 from thalweg.params.recipe import Recipe
 
 FOLDER = Path("recipes")
@@ -93,10 +95,14 @@ def build_members(path: Path) -> Recipe:
             raise ParamsError(f"{path}: grids.{grid_name}: {said}") from error
     sources.read_options(recipe.fetch, path)
     for name, member in recipe.models.items():
-        channels = recipe.grids[member.grid].count
+        grid = recipe.grids[member.grid]
+        channels = grid.count
         try:
             with torch.device("meta"), torch.no_grad():
-                network = models.build(member.model, channels, recipe.classes.count, member.options).eval()
+                network = models.build(
+                    member.model, channels, recipe.classes.count, member.options, _wavelengths(grid),
+                    float(grid.resolution_m or 1),
+                ).eval()  # fmt: skip
                 shape = network(torch.empty(1, channels, member.chip_px, member.chip_px)).shape
         except (ParamsError, RuntimeError, ValueError) as error:
             raise ParamsError(f"{path}: models.{name} cannot be built: {' '.join(str(error).split())}") from error
@@ -104,7 +110,20 @@ def build_members(path: Path) -> Recipe:
             raise ParamsError(
                 f"{path}: models.{name} turns a chip of {member.chip_px} px into {tuple(shape)}; change it"
             )
+        stages = getattr(network, "stages", {})
+        if wrong := [str(stage) for stage in member.freeze if str(stage) not in stages]:
+            raise ParamsError(
+                f"{path}: models.{name}.freeze names {', '.join(wrong)}; the architecture's stages are "
+                f"{', '.join(stages) or 'none'}"
+            )
     return recipe
+
+
+def _wavelengths(grid: GridParams) -> list[float | None]:
+    """Of the grid's channels, None where there is none, date by date."""
+    steps = grid.series.bins if grid.series else 1
+    bands = [wavelength_nm(band) for band in grid.bands]
+    return (bands + [None] * (grid.count // steps - len(bands))) * steps
 
 
 def _is_safe(current: Path, recipes: list[Path]) -> bool:

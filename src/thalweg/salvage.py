@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,9 @@ from thalweg.errors import StageError, ThalwegError
 from thalweg.manifest.card import CARD
 from thalweg.params.classes import Classes
 from thalweg.params.ensembles import Ensemble
+from thalweg.summary import BEFORE
 
 FOLDER = "salvage"
-_BEFORE = ("fetch", "preprocess", "split")
-"""Stages that all members and maps stand on."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,12 @@ class SalvageResult:
     """Stages that did not finish."""
 
 
-def build(root: Path) -> SalvageResult:
+def build(root: Path, only: Collection[str] | None = None) -> SalvageResult:
     """Builds every ensemble of a project from its finished members.
 
     Args:
         root: The project's folder.
+        only: Stages whose members are of interest, as if there were no others; None for all.
 
     Raises:
         StageError: DVC cannot say which stages are up to date.
@@ -63,11 +64,15 @@ def build(root: Path) -> SalvageResult:
     members = params.pick(recipe, "models", None, file)
     yardsticks = params.pick(recipe, "yardsticks", None, file)
     ensembles = {name: params.load(Ensemble, name, file) for name in params.pick(recipe, "ensembles", None, file)}
-    if any(name.partition("@")[0] in _BEFORE for name in changed):
+    if any(name.partition("@")[0] in BEFORE for name in changed):
         changed |= {f"train@{member}" for member in members} | {f"ensemble@{name}" for name in ensembles}
         changed |= {f"yardstick@{name}" for name in yardsticks}
-    trained = {member: _is_trained(root, f"train@{member}", changed) for member in members}
-    grown = tuple(name for name in yardsticks if _is_trained(root, f"yardstick@{name}", changed))
+    wanted = {f"train@{name}" for name in members} | {f"yardstick@{name}" for name in yardsticks}
+    wanted &= wanted if only is None else set(only)
+    trained = {name: _is_trained(root, f"train@{name}", changed) for name in members if f"train@{name}" in wanted}
+    grown = tuple(
+        name for name in yardsticks if f"yardstick@{name}" in wanted and _is_trained(root, f"yardstick@{name}", changed)
+    )
     result = SalvageResult(
         finished=tuple(member for member, done in trained.items() if done),
         yardsticks=grown,
@@ -78,7 +83,8 @@ def build(root: Path) -> SalvageResult:
         unfinished=tuple(sorted(changed)),
     )
     for name, ensemble in ensembles.items():
-        _build_one(root, name, ensemble, classes, f"ensemble@{name}" not in changed, result)
+        current = f"ensemble@{name}" not in changed and set(ensemble.members) <= {*result.finished, *grown}
+        _build_one(root, name, ensemble, classes, current, result)
     return result
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from thalweg import losses, metrics, optimise
+from thalweg import losses, metrics, models, optimise
 from thalweg.classes import IGNORE
 from thalweg.dataset import augment
 from thalweg.errors import TrainingError
@@ -27,16 +27,18 @@ class SegmentationTask(pl.LightningModule):
     """Trains a network on chips; logs per epoch `train_loss`, `lr`, `val_loss`, and `val_<score>` of the whole part."""
 
     def __init__(
-        self, name: str, member: Member, network: Network, classes: Sequence[str], class_weights: Tensor | None
-    ) -> None:
+        self, name: str, member: Member, network: Network, classes: Sequence[str], class_weights: Tensor | None,
+        prior: float | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.name = name
         self.member = member
         self.network = network
         self.classes = tuple(classes)
         self.lr = 0.0 if member.lr == "auto" else member.lr
-        self.loss = losses.build(member.loss, class_weights)
+        self.loss = losses.build(member.loss, class_weights, prior)
         self.average = None if member.ema is None else optimise.Average(network.architecture, member.ema)
+        models.freeze(network, member.freeze)
         self._stashed: dict[str, Tensor] | None = None
         self._steps_run: list[Callable[[Tensor], Tensor]] = [
             network.architecture
@@ -49,10 +51,8 @@ class SegmentationTask(pl.LightningModule):
         Raises:
             TrainingError: The loss is not finite.
         """
-        random = augment.generator(self.member.seed, self.current_epoch, batch_idx)
-        torch.manual_seed(random.initial_seed())  # dropout, which draws from torch's own generator
-        pixels, target = batch
-        mixed = augment.augment(self.network.normalise(pixels), target, self.member.augment, self._radiometry(), random)
+        torch.manual_seed(self._random(batch_idx).initial_seed())  # dropout, which draws from torch's own generator
+        mixed = self.augmented(batch, batch_idx)
         logits = self._steps_run[0](mixed.inputs).float()
         loss: Tensor = self.loss(logits, mixed.target)
         if mixed.other is not None:
@@ -62,8 +62,20 @@ class SegmentationTask(pl.LightningModule):
                 f"models.{self.name}: the loss is {loss.item()} in epoch {self.current_epoch}, step {batch_idx}; "
                 f"lower its lr (now {self.lr:g}), or set train.precision to 32-true, and run `dvc repro` again"
             )
-        self.log("train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(pixels))
+        self.log("train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch[0]))
         return loss
+
+    def augmented(self, batch: Batch, batch_idx: int) -> augment.Batch:
+        """A batch as this epoch's step sees it."""
+        pixels, target = batch
+        inputs, random = self.network.normalise(pixels), self._random(batch_idx)
+        return augment.augment(inputs, target, self.member.augment, self._radiometry(), random)
+
+    def on_train_epoch_start(self) -> None:
+        """Thaws what is to learn from this epoch on."""
+        if self.member.freeze:
+            frozen = models.still_frozen(self.member.freeze, self.current_epoch, self.member.thaw_epochs)
+            models.freeze(self.network, frozen)
 
     def on_train_epoch_end(self) -> None:
         """Logs the learning rate of the epoch's last step, and lets a plateau have its say."""
@@ -125,6 +137,9 @@ class SegmentationTask(pl.LightningModule):
         chosen = optimise.optimizer(self.member, self.network.parameters(), self.lr)
         steps = int(self.trainer.estimated_stepping_batches)
         return {"optimizer": chosen, "lr_scheduler": optimise.schedule(self.member, chosen, self.lr, steps, MONITOR)}
+
+    def _random(self, batch_idx: int) -> torch.Generator:
+        return augment.generator(self.member.seed, self.current_epoch, batch_idx)
 
     def _radiometry(self) -> augment.Radiometry:
         return augment.Radiometry(self.network.bias, self.network.reflectance)

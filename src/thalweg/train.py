@@ -1,9 +1,7 @@
 """Trains one member, examines it on held-out ground, and writes its model, metrics, history and held-out record."""
 
 import importlib.metadata
-import os
 import shutil
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +16,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from thalweg import class_weights as formulas
-from thalweg import contract, models, resume, weights
+from thalweg import contract, models, resume, watch, weights
 from thalweg.dataset.chips import ChipReader, Chips, stack
+from thalweg.dataset.choose import choose, weigh
 from thalweg.dataset.sampler import EpochSampler, lattice
 from thalweg.errors import DegradedDataWarning, DeviceMemoryError, SceneError, TrainingError
 from thalweg.examine import Panels, examine, summary
-from thalweg.fit import Fitted, fit, run_folder
+from thalweg.fit import Fitted, fit
 from thalweg.infer import Predictor
 from thalweg.manifest import write_json
 from thalweg.manifest.card import SCHEMA, ModelCard, Normalisation, write_card
@@ -35,6 +34,7 @@ from thalweg.params.classes import Classes
 from thalweg.params.models import Member
 from thalweg.params.train import Train
 from thalweg.task import SegmentationTask
+from thalweg.watch.record import Record, recorded
 
 PACKAGES = ("lightning", "numpy", "thalweg", "torch", "torchgeo")
 CODE = (
@@ -52,6 +52,11 @@ CODE = (
     "train.py",
 )
 """What a training follows from, beside its architecture's file."""
+SHOWN = 4
+"""Chips that are shown after every epoch."""
+_NATURAL = ("B04", "B03", "B02")
+_LOOKS_ON = {"loggers", "watch", "profiler", "workers"}
+"""Params of a training that change nothing of its result."""
 
 
 @dataclass(frozen=True)
@@ -103,36 +108,78 @@ def train_member(name: str, member: Member, train: Train, classes: Classes, plac
         TrainingError: There is nothing to learn from, another process trains the member, or training fails.
         ContractError: Held-out scenes are not what the training scenes are.
     """
-    started = time.monotonic()
     with resume.held(places.resume, name):
-        data = read_data(name, member, places)
-        card = draft_card(name, member, classes, data)
-        check_scenes(card, data)
-        run = run_folder(places.runs, name)
         try:
-            task, fitted, state = _fit(name, member, train, classes, card, data, places, run)
+            _attempt(name, member, train, classes, places)
         except DeviceMemoryError as error:
             smaller = _halved(member)
             if smaller is None:
                 raise
             warnings.warn(f"{error}; trying again with {smaller.batch_size} × {smaller.accumulate} chips per step",
                           DegradedDataWarning, stacklevel=2)  # fmt: skip
-            run = run_folder(places.runs, name)
-            task, fitted, state = _fit(name, smaller, train, classes, card, data, places, run)
+            _attempt(name, smaller, train, classes, places)
+
+
+def _attempt(name: str, member: Member, train: Train, classes: Classes, places: Places) -> None:
+    sections = {"train": train, f"models.{name}": member, "classes": classes}
+    with recorded(places.runs, name, sections) as record:
+        data = read_data(name, member, places)
+        card = draft_card(name, member, classes, data)
+        check_scenes(card, data)
+        task, fitted, state = _fit(name, member, train, classes, card, data, places, record)
         _write(card, task, fitted, data, places)
-        write_json(_machine(task.member, fitted, time.monotonic() - started), run / "run.json")
+        record.add(epochs=len(fitted.keeper.history))
         shutil.rmtree(state.parent, ignore_errors=True)
 
 
 def _fit(name: str, member: Member, train: Train, classes: Classes, card: ModelCard, data: Data, places: Places,
-         run: Path) -> tuple[SegmentationTask, Fitted, Path]:  # fmt: skip
+         record: Record) -> tuple[SegmentationTask, Fitted, Path]:  # fmt: skip
     """The trained task, and the state that its training would have been picked up from."""
     pl.seed_everything(member.seed, workers=True, verbose=False)
     network = models.network(card)
     weights.initialise(network.architecture, card.channels, card.normalisation)
-    task = SegmentationTask(name, member, network, classes.names, class_weights(name, member, data))
+    if member.prior_bias:
+        models.set_prior_bias(network, _shares(data.stats))
+    task = SegmentationTask(name, member, network, classes.names, class_weights(name, member, data),
+                            _prior(name, data))  # fmt: skip
+    record.add_model(network)
+    record.add(batch_size=member.batch_size, accumulate=member.accumulate)
     state = places.resume / name / _fingerprint(member, train, classes, places) / resume.STATE
-    return task, fit(task, train, *loaders(member, train, data), run, state), state
+    watchers = watch.observers(train, record.folder, _shown(train, classes, data))
+    fitted = fit(task, train, *loaders(member, train, data), record.folder, state, watchers)
+    record.add(device=fitted.device, resumed_from_epoch=fitted.resumed_from, lr=fitted.lr)
+    return task, fitted, state
+
+
+def _prior(name: str, data: Data) -> float | None:
+    """Share of positives in ground of class 0 that the training scenes state, the same in all.
+
+    Raises:
+        TrainingError: They differ.
+    """
+    stated = {data.reader.scenes[scene].record.prior for scene in set(data.part("train")["scene"])}
+    if len(stated) > 1:
+        raise TrainingError(f"models.{name}: its scenes state the priors {stated}; run `dvc repro preprocess` again")
+    return next(iter(stated), None)
+
+
+def _shares(stats: Stats) -> list[float]:
+    """Of the classes in the labelled training pixels."""
+    pixels = np.array(list(stats.class_px.values()), float)
+    return list(pixels / pixels.sum())
+
+
+def _shown(train: Train, classes: Classes, data: Data) -> watch.Shown:
+    """What pictures of the training show: the rows of the chip table with the most classes, held out where possible."""
+    part = "train" if data.part("val").empty else "val"
+    rows = data.part(part)
+    counts = rows[[f"px_{name}" for name in classes.names]].to_numpy()
+    best = rows.iloc[np.argsort(-((counts > 0).sum(1) * 2.0 + rows["valid_fraction"]), kind="stable")[:SHOWN]]
+    chips = [data.reader.read(*place, part) for place in lattice(best)] if "panels" in train.watch else []
+    names = [channel.name for channel in next(iter(data.reader.scenes.values())).record.channels]
+    natural = [names.index(band) for band in _NATURAL if band in names]
+    red, green, blue = natural if len(natural) == len(_NATURAL) else [min(k, len(names) - 1) for k in range(3)]
+    return watch.Shown(chips, (red, green, blue), tuple(info.color for info in classes.legend))
 
 
 def _halved(member: Member) -> Member | None:
@@ -173,7 +220,9 @@ def read_data(name: str, member: Member, places: Places) -> Data:
 def loaders(member: Member, train: Train, data: Data) -> tuple[DataLoader[Any], DataLoader[Any] | None]:
     """The training loader, whose plan follows the epoch, and that of validation, each row once (None without rows)."""
     shapes = {name: scene.record.shape_yx for name, scene in data.reader.scenes.items()}
-    sampler = EpochSampler(data.part("train"), member.chips_per_epoch, member.chip_px, shapes, member.seed)
+    rows = choose(data.part("train"), member, {name: scene.grid for name, scene in data.reader.scenes.items()})
+    sampler = EpochSampler(rows, member.chips_per_epoch, member.chip_px, shapes, member.seed,
+                           weigh(rows, member), member.sampler)  # fmt: skip
     whole_batches = member.chips_per_epoch >= member.batch_size  # batch norm fails on a remainder of one chip
     validation = lattice(data.part("val"))
     return (
@@ -276,11 +325,6 @@ def _fingerprint(member: Member, train: Train, classes: Classes, places: Places)
     code = [path for pattern in (*CODE, f"models/{member.model}.py") for path in room.glob(pattern)]
     split = places.split / member.grid
     records = [split / "chips.parquet", split / "stats.json", *scene_files(places.scenes)]
-    texts = [section.model_dump_json() for section in (member, train, classes)]
+    machine = train.model_dump_json(exclude=_LOOKS_ON)
+    texts = [member.model_dump_json(), machine, classes.model_dump_json()]
     return resume.fingerprint([*texts, torch.__version__], [*code, *records])
-
-
-def _machine(member: Member, fitted: Fitted, seconds: float) -> dict[str, Any]:
-    return {"batch_size": member.batch_size, "accumulate": member.accumulate,
-            "seconds": round(seconds, 1), "device": fitted.device, "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(), "resumed_from_epoch": fitted.resumed_from, "lr": fitted.lr}  # fmt: skip

@@ -10,11 +10,11 @@ from thalweg.grid import Window
 
 
 def draw(chips: pd.DataFrame, count: int, chip_px: int, shapes: Mapping[str, tuple[int, int]],
-         seed: int, epoch: int) -> list[Place]:  # fmt: skip
+         seed: int, epoch: int, weights: np.ndarray | None = None) -> list[Place]:  # fmt: skip
     """The training windows of one epoch, in order.
 
-    Rows of the chip table are drawn in proportion to their labelled pixels, by systematic sampling: one random start
-    and equal steps, so that an epoch covers the ground evenly. Each window is then moved at random by up to half its
+    Rows of the chip table are drawn in proportion to their weights, by systematic sampling: one random start and equal
+    steps, so that an epoch covers the ground evenly. Each window is then moved at random by up to half its
     row's edge, kept inside the scene where that is large enough, and the order is shuffled.
 
     Args:
@@ -24,9 +24,10 @@ def draw(chips: pd.DataFrame, count: int, chip_px: int, shapes: Mapping[str, tup
         shapes: (rows, columns) per scene.
         seed: The member's.
         epoch: From 0.
+        weights: One per row; None for its labelled pixels.
     """
     random = np.random.default_rng([seed, epoch])
-    share = chips["labelled_px"].to_numpy(float).cumsum()
+    share = (chips["labelled_px"].to_numpy(float) if weights is None else weights).cumsum()
     rows = np.searchsorted(share / share[-1], (np.arange(count) + random.random()) / count, side="right")
     picked = chips.iloc[random.permutation(np.minimum(rows, len(chips) - 1))]
     size = picked["size"].to_numpy()
@@ -41,6 +42,30 @@ def draw(chips: pd.DataFrame, count: int, chip_px: int, shapes: Mapping[str, tup
     ]
 
 
+def tour(chips: pd.DataFrame, count: int, chip_px: int, shapes: Mapping[str, tuple[int, int]],
+         seed: int, epoch: int) -> list[Place]:  # fmt: skip
+    """The training windows of one epoch of the sampler `grid`, in order.
+
+    Every row of the chip table is covered by windows of `chip_px`, evenly spread and inside the row (round its middle
+    where they are larger). Epochs go through them in shuffled order, each once before any comes again.
+    """
+    places = [
+        Place(
+            scene,
+            Window(_inside(y, shapes[scene][0], chip_px), _inside(x, shapes[scene][1], chip_px), chip_px, chip_px),
+        )
+        for scene, (row, col, size, _) in lattice(chips)
+        for y in _spread(row, size, chip_px)
+        for x in _spread(col, size, chip_px)
+    ]
+    turn, first = divmod(epoch * count, len(places))
+    order: list[int] = []
+    while len(order) < first + count:
+        order += np.random.default_rng([seed, turn]).permutation(len(places)).tolist()
+        turn += 1
+    return [places[number] for number in order[first : first + count]]
+
+
 def lattice(chips: pd.DataFrame) -> list[Place]:
     """The windows of the chip table's rows as they stand, once each."""
     columns = (chips[name] for name in ("scene", "row", "col", "size"))
@@ -51,9 +76,12 @@ class EpochSampler:
     """A sampler for torch's loader that yields the places of an epoch; Lightning calls `set_epoch`."""
 
     def __init__(
-        self, chips: pd.DataFrame, count: int, chip_px: int, shapes: Mapping[str, tuple[int, int]], seed: int
-    ) -> None:
+        self, chips: pd.DataFrame, count: int, chip_px: int, shapes: Mapping[str, tuple[int, int]], seed: int,
+        weights: np.ndarray | None = None, by: str = "random",
+    ) -> None:  # fmt: skip
+        """Takes what `draw` (`by` random, with its weights) or `tour` (`by` grid) takes."""
         self._plan = (chips, count, chip_px, dict(shapes), seed)
+        self._weights, self._by = weights, by
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -64,7 +92,17 @@ class EpochSampler:
         return self._plan[1]
 
     def __iter__(self) -> Iterator[Place]:
-        return iter(draw(*self._plan, epoch=self.epoch))
+        if self._by == "grid":
+            return iter(tour(*self._plan, epoch=self.epoch))
+        return iter(draw(*self._plan, epoch=self.epoch, weights=self._weights))
+
+
+def _spread(start: int, size: int, chip_px: int) -> list[int]:
+    """Where windows of `chip_px` start that cover `size` pixels from `start` on, evenly spread."""
+    number = max(-(-size // chip_px), 1)
+    if number == 1:
+        return [start + (size - chip_px) // 2]
+    return [start + round(k * (size - chip_px) / (number - 1)) for k in range(number)]
 
 
 def _inside(start: int, length_px: int, chip_px: int) -> int:

@@ -60,6 +60,17 @@ class Steps(BaseModel):
     epochs: int = Field(ge=1)
 
 
+class Oversample(BaseModel):
+    """Windows that show rare classes are drawn more often."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    classes: tuple[str, ...] = Field(min_length=1)
+    """The rare ones."""
+    share: float = Field(gt=0, lt=1)
+    """Of an epoch's windows, at least this share is drawn from rows of the chip table that hold one of them."""
+
+
 class Member(Section):
     """One configured model. Its name is the key: `[a-z0-9_-]+`, since DVC takes dots and @ for its own."""
 
@@ -92,7 +103,20 @@ class Member(Section):
     chip_px: int = Field(ge=8)
     """Edge of a training chip, pixels."""
     chips_per_epoch: int = Field(ge=1)
-    """Windows drawn per epoch in proportion to their labelled pixels; a remainder that fills no batch is left out."""
+    """Windows of an epoch; a remainder that fills no batch is left out."""
+    sampler: Literal["random", "grid"]
+    """`random`: rows of the chip table in proportion to their labelled pixels, each window moved at random. `grid`: a
+    lattice of windows over the rows, each once, in a new order, before any comes again."""
+    least_valid: float = Field(ge=0, le=1)
+    """Rows whose valid fraction is lower are not trained on."""
+    oversample: Oversample | None
+    """Null draws rare classes as often as they come."""
+    train_prop: float | None = Field(gt=0, le=1)
+    """Share of the training rows that are used, chosen by the seed; a smaller share is part of a larger. Null: all."""
+    train_count: int | None = Field(ge=1)
+    """Or their number. Normalisation and class weights stay those of all training pixels."""
+    area: tuple[tuple[float, float], ...] | None = Field(min_length=3)
+    """Corners [longitude, latitude] of a polygon; only rows whose centre lies in it are trained on. Null: all."""
     batch_size: int = Field(ge=1)
     max_epochs: int = Field(ge=1)
     patience: int = Field(ge=1)
@@ -114,6 +138,12 @@ class Member(Section):
     """Batches whose gradients are averaged for one step: a large batch in little memory."""
     ema: float | None = Field(gt=0, lt=1)
     """Decay per step of the moving average of weights that is validated and kept instead of the last; null for none."""
+    freeze: tuple[str | int, ...]
+    """Stages of the architecture that do not learn, from the input on: [stem, 1, 2]."""
+    thaw_epochs: int | None = Field(ge=1)
+    """After so many epochs the last frozen stage learns, too, after as many again the one before; null for never."""
+    prior_bias: bool
+    """Whether the last layer starts from the classes' shares, which training then need not learn."""
     window_px: int = Field(ge=8)
     """Edge of a window when areas are predicted; larger than a chip gives more context and fewer borders."""
     overlap: float = Field(ge=0, lt=1)
@@ -123,4 +153,14 @@ class Member(Section):
     def _one_rise(self) -> "Member":
         if self.schedule == "one_cycle" and self.warmup_epochs:
             raise ValueError("one_cycle rises by itself: set warmup_epochs to 0, or take schedule: cosine")
+        return self
+
+    @model_validator(mode="after")
+    def _one_choice_of_chips(self) -> "Member":
+        if self.train_prop is not None and self.train_count is not None:
+            raise ValueError("give train_prop or train_count, and null for the other")
+        if self.sampler == "grid" and self.oversample is not None:
+            raise ValueError("a grid shows every window equally often: set oversample to null, or sampler to random")
+        if self.thaw_epochs is not None and not self.freeze:
+            raise ValueError("nothing is frozen that could thaw: set thaw_epochs to null, or name stages in freeze")
         return self

@@ -99,6 +99,10 @@ class Recipe:
                 )
             if name in self.models:
                 raise ParamsError(f"{self.path}: '{name}' names a model and a yardstick; rename one")
+        if "summary" in {*self.models, *self.yardsticks}:
+            raise ParamsError(
+                f"{self.path}: a member cannot be called 'summary', as metrics/summary.json is; rename it"
+            )
 
     def _check_thresholds(self) -> None:
         for name, ensemble in self.ensembles.items():

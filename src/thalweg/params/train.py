@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from thalweg.params import Section
 
@@ -25,3 +25,17 @@ class Train(Section):
     """Memory order of convolutions: faster on tensor cores and on CPUs."""
     workers: int = Field(ge=0)
     """Loader processes; 0 reads in the training process, right for memory-mapped scenes on few cores."""
+    loggers: tuple[Literal["csv", "tensorboard", "wandb", "mlflow", "comet"], ...]
+    """Where curves go, beside the history; the last three are extras, and stay offline unless their own environment
+    variables (WANDB_MODE, MLFLOW_TRACKING_URI, COMET_API_KEY) say otherwise."""
+    watch: tuple[Literal["panels", "samples", "system", "histograms"], ...]
+    """What a run's folder shows. `panels`: the same chips after each epoch. `samples`: the first augmented batch.
+    `system`: cores, memory and device per epoch. `histograms`: of weights and gradients, for TensorBoard."""
+    profiler: Literal["simple", "torch"] | None
+    """`simple`: Lightning's table of hooks; `torch`: a trace of some steps for Perfetto or chrome://tracing."""
+
+    @model_validator(mode="after")
+    def _histograms_have_a_home(self) -> "Train":
+        if "histograms" in self.watch and "tensorboard" not in self.loggers:
+            raise ValueError("histograms go to tensorboard: name it in loggers, or take histograms out of watch")
+        return self

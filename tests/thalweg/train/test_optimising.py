@@ -119,8 +119,9 @@ def test_out_of_memory_is_tried_once_more_with_half_the_batch(tmp_path, monkeypa
         DegradedDataWarning, match=r"does not hold batch_size 4 .*; trying again with 2 × 2 chips per step"
     ):
         train_member("m", chosen, train_params(), classes(), places(tmp_path))
-    record = json.loads(next((tmp_path / "runs").rglob("run.json")).read_text())
-    assert (record["batch_size"], record["accumulate"]) == (2, 2)
+    first, second = (json.loads(path.read_text()) for path in sorted((tmp_path / "runs").rglob("run.json")))
+    assert (first["status"], first["batch_size"]) == ("failed", 4)
+    assert (second["status"], second["batch_size"], second["accumulate"]) == ("done", 2, 2)
     assert 4 in seen
 
 

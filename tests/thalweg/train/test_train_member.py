@@ -105,7 +105,9 @@ def test_model_directory_alone_predicts(world):
 
 def test_logs_lie_outside_the_outs_and_nothing_stays_behind(world):
     (run,) = (world / "runs/tiny").iterdir()
-    assert {path.name.split(".")[0] for path in run.iterdir()} == {"events", "hparams", "metrics", "run"}
+    assert {path.name.split(".")[0] for path in run.iterdir()} == {
+        "events", "hparams", "metrics", "run", "params", "packages", "model", "console", "epochs", "batches"
+    }  # fmt: skip
     assert not list((world / "resume").rglob("*.ckpt"))
 
 

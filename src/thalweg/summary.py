@@ -1,0 +1,99 @@
+"""One table of all members after a run: who finished, with what score, in what time, and where the log is."""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from thalweg import params
+from thalweg.manifest import write_json
+from thalweg.manifest.runs import Run, read_newest
+from thalweg.params.classes import Classes
+from thalweg.params.models import Member
+from thalweg.params.yardsticks import Yardstick
+from thalweg.standings import Standing, leading_key, read_standings, say_key
+from thalweg.watch.console import CONSOLE
+
+SUMMARY = Path("metrics", "summary.json")
+"""Beside the outs, and in .dvcignore, so that DVC does not take it for a change of what the report reads."""
+BEFORE = ("fetch", "preprocess", "split")
+"""Stages that all members and maps stand on."""
+_HEADINGS = ("member", "status", "", "time", "log")
+
+
+class Row(NamedTuple):
+    """One member or yardstick."""
+
+    name: str
+    stage: str
+    """`train` or `yardstick`."""
+    status: str
+    """`ok`: what lies there belongs to params, data and code as they are. `failed`: it was tried. `skipped`: it was
+    not, since it was not selected or a stage before it failed."""
+    test: float | None
+    val: float | None
+    """The headline score, of what is ok."""
+    seconds: float | None
+    """Of the last run, whatever came of it."""
+    log: str | None
+    """Of the last run, relative to the project."""
+    error: str | None
+
+
+def build(root: Path, unfinished: Collection[str], only: Collection[str] | None = None) -> tuple[str, tuple[Row, ...]]:
+    """The score that the table names, and its rows: members, then yardsticks.
+
+    Args:
+        root: The project's folder.
+        unfinished: Stages that DVC would run again.
+        only: Stages that were selected, or None for all.
+    """
+    file = root / params.PARAMS_FILE
+    names = {"train": [*params.load_items(Member, file)], "yardstick": [*params.load_items(Yardstick, file)]}
+    standings = read_standings(root / "metrics", names["train"], Path(), (), Path(), names["yardstick"])
+    scored = {row.name: row for row in standings.rows}
+    key = leading_key(params.load(Classes, path=file).names)
+    stuck = any(name.partition("@")[0] in BEFORE for name in unfinished)
+    rows = []
+    for stage, items in names.items():
+        for name in items:
+            target = f"{stage}@{name}"
+            done = target not in unfinished and not stuck
+            tried = not stuck and (only is None or target in only)
+            status = "ok" if done else "failed" if tried else "skipped"
+            run = read_newest(root / "runs", name) if stage == "train" else None
+            rows.append(_row(name, stage, status, scored.get(name) if done else None, run, key, root))
+    return say_key(key), tuple(rows)
+
+
+def write(root: Path, key: str, rows: Iterable[Row]) -> None:
+    """Writes metrics/summary.json."""
+    rows = tuple(rows)
+    failed = sorted(row.name for row in rows if row.status == "failed")
+    write_json({"score": key, "failed": failed, "members": {row.name: row._asdict() for row in rows}}, root / SUMMARY)
+
+
+def lines(key: str, rows: Sequence[Row]) -> tuple[str, ...]:
+    """The table, as text."""
+    cells = [(row.name, row.status, _scores(row), _time(row.seconds), row.log or "–") for row in rows]
+    cells.insert(0, (*_HEADINGS[:2], f"{key} test / val", *_HEADINGS[3:]))
+    widths = [max(len(row[k]) for row in cells) for k in range(len(_HEADINGS) - 1)]
+    table = ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
+             for row in cells]  # fmt: skip
+    return (*table, *(f"{row.name}: {row.error}" for row in rows if row.status == "failed" and row.error))
+
+
+def _row(name: str, stage: str, status: str, scored: Standing | None, run: Run | None, key: str, root: Path) -> Row:
+    parts, facts = scored.parts if scored else {}, run.facts if run else {}
+    test, val = (parts.get(part, {}).get(key) for part in ("test", "val"))
+    log = str((run.folder / CONSOLE).relative_to(root)) if run else None
+    ended = "it was killed" if facts.get("status") == "running" else facts.get("error")
+    return Row(name, stage, status, test, val, facts.get("seconds"), log, ended if status == "failed" else None)
+
+
+def _scores(row: Row) -> str:
+    return " / ".join("–" if score is None else f"{score:.3f}" for score in (row.test, row.val))
+
+
+def _time(seconds: float | None) -> str:
+    return "–" if seconds is None else str(timedelta(seconds=round(seconds)))
