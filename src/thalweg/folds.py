@@ -1,11 +1,12 @@
 """Spatial folds for cross-validation, and the naive random split that shows how much it flatters."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from thalweg.errors import SplitError
+from thalweg.errors import DegradedDataWarning, SplitError
 from thalweg.manifest.scene import Scene
 from thalweg.params.classes import Classes
 from thalweg.params.split import Split
@@ -103,10 +104,16 @@ def build_random(scenes_root: Path, grids: tuple[str, ...], split: Split, classe
 
 
 def _set_aside(scenes: Scenes, split: Split, classes: Classes) -> dict[str, str]:
-    """Scenes that no part of the split uses."""
+    """Scenes that no part of the split uses.
+
+    Rules and names that are those of other grids' scenes fit nothing here; the stage `split` has seen to the others.
+    """
     if split.official is None:
-        return {name: part for name, part in apply_rules(scenes, split).items() if part == "unused"}
-    named = official_parts(scenes, split, classes)
+        return {name: part for name, part in apply_rules(scenes, split, every=False).items() if part == "unused"}
+    lenient = split.official.model_copy(update={"missing": "report"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegradedDataWarning)
+        named = official_parts(scenes, split.model_copy(update={"official": lenient}), classes)
     return {name: "unused" for members in scenes.values() for name in members if name not in named}
 
 

@@ -25,6 +25,11 @@ _TESTED_BYTES = 200_000_000
 """Zips up to this size have every member's CRC checked at fetch; larger ones when their bands are read."""
 
 
+_MONTH = r"\d{4}-\d\d"
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Scale = Annotated[_Finite, Field(gt=0)]
+
+
 class More(BaseModel):
     """What only some kinds of files need said."""
 
@@ -85,16 +90,29 @@ class Layout(BaseModel):
     """Glob below the folder of the SAFE folders or zips, of the rasters, or of the folders."""
     bands: dict[str, int | str]
     """Empty for `safe`; for `raster` band name → 1-based band number; for `folder` band name → file name."""
-    scale: Annotated[float, Field(gt=0)] | dict[str, Annotated[float, Field(gt=0)]]
+    scale: _Scale | dict[str, _Scale]
     """Reflectance (or the channel's unit) per digital number; ignored for `safe`, whose XML says it."""
-    offset: float | dict[str, float]
+    offset: _Finite | dict[str, _Finite]
     """Added to the digital number before scaling; 0 where the offset is already applied; ignored for `safe`."""
     nodata: float | None
     """Digital number that means no measurement; null to trust the file's own tag; ignored for `safe`."""
     date: str | None
-    """Sensing date of products that carry none, quoted, or null."""
+    """Sensing date of products that carry none, quoted (`2025-10-03`, or `2025-10` where the day is not known), or
+    null."""
     more: More | None
     """null where nothing of it is needed: scenes of reflectance, georeferenced."""
+
+    @field_validator("date")
+    @classmethod
+    def _real(cls, date: str | None) -> str | None:
+        try:
+            if date is not None:
+                datetime.datetime.fromisoformat(f"{date}-01" if re.fullmatch(_MONTH, date) else date)
+        except ValueError as error:
+            raise ValueError(f"'{date}' is no date; give one such as 2025-10-03, or 2025-10") from error
+        if date is not None and not re.match(_MONTH, date):
+            raise ValueError(f"'{date}' is no date with hyphens; give one such as 2025-10-03, or 2025-10")
+        return date
 
     @model_validator(mode="after")
     def _complete(self) -> "Layout":

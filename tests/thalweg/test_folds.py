@@ -112,3 +112,24 @@ def test_a_random_split_needs_windows(tmp_path):
     make_scene(tmp_path / "g60", "a", shape=(16, 16))
     with pytest.raises(SplitError, match=r"finds 1 labelled window\(s\) for 3 parts; lower split.chip_px"):
         build_random(tmp_path, G, params(), CLASSES, 5, tmp_path / "random")
+
+
+@pytest.mark.parametrize("how", ["rules", "official"])
+def test_what_is_said_of_other_grids_scenes_does_not_stop_a_fold(tmp_path, how):
+    """A fold has the scenes of the member's grid alone, but rules and lists name those of all grids."""
+    for number in range(8):
+        make_scene(tmp_path / "g60", f"a{number}", origin=(600_000 + 4000 * number, 7_000_000), shape=(32, 32),
+                   seed=number)  # fmt: skip
+    if how == "rules":
+        split = params(rules=[rule("unused", "a7"), rule("unused", "b7")])
+    else:
+        names = {"train": ("a0", "a1", "a2", "a3", "b0"), "val": ("a4", "b4"), "test": ("a5", "a6", "b5")}
+        for part, of in names.items():
+            (tmp_path / f"{part}.txt").write_text("\n".join(of))
+        official = {"rules": None, "lists": {part: f"{part}.txt" for part in names}, "tile_px": None, "swap": False,
+                    "keep": {}, "drop_duplicates": [], "missing": "error"}  # fmt: skip
+        split = params(input=str(tmp_path), official=official)
+    out = fold(tmp_path, 3, 0, split)
+    assert set(read_chips(out, "g60")["scene"]) == {f"a{number}" for number in range(7)}
+    build_random(tmp_path, G, split, CLASSES, 3, tmp_path / "random")
+    assert not np.isin(read_parts(tmp_path / "random", "g60", "a7"), (1, 2, 3)).any()

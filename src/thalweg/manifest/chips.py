@@ -50,8 +50,9 @@ class Stats(Record):
     parts_px: dict[str, dict[str, int]]
     """Part → class → labelled, valid pixels."""
     leak_m: float | None
-    """Least ground distance between pixel centres of the test part and of train or val, over all scenes of the grid; 0
-    where they overlap, None where there is no test part or the distance exceeds twice the buffer or block."""
+    """Least ground distance between pixel centres of the test part and of train or val, over all scenes of the grid,
+    and of one of them and a scene that other grids alone have; 0 where they overlap, None where there is no test part
+    or the distance exceeds twice the buffer or block."""
     shown_m: float | None
     """The same between the test part and any pixel that a window of training or validation may show, wherever it is
     drawn, with or without a label."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from thalweg import raster
-from thalweg.grid import Window
+from thalweg.grid import Grid, Window
 from thalweg.indices import Formula
 from thalweg.manifest.scene import NODATA, Channel
 from thalweg.params.classes import Classes
@@ -173,7 +173,7 @@ class Source:
         self._formulas = settings.formulas
         self._bands = bands_on(delivery.grid, delivery.bands, settings.grid.resampling)
         self._beside = [
-            (other.bands, [bands_on(delivery.grid, found.bands, other.resampling) for found in other.deliveries])
+            (other.bands, [_Measures.of(found, delivery.grid, other.resampling) for found in other.deliveries])
             for other in delivery.beside
         ]
         self._given: dict[str, np.ndarray] = {}
@@ -203,7 +203,7 @@ class Source:
     def load(self, window: Window, workers: ThreadPoolExecutor) -> None:
         """Decodes what a stripe needs, one thread per file."""
         by_file: dict[int, Band] = {}
-        for band in (*self._bands.values(), *(b for _, found in self._beside for one in found for b in one.values())):
+        for band in (*self._bands.values(), *(b for _, found in self._beside for one in found for b in one.all())):
             by_file[id(band.reader)] = band
         list(workers.map(lambda band: band.load(window), by_file.values()))
         delivery = self._delivery
@@ -267,9 +267,37 @@ class Source:
                 for one in found:
                     missing = np.isnan(plane)
                     if missing.any():
-                        plane[missing] = one[name].physical(window)[0][missing]
+                        plane[missing] = one.values(name, window)[missing]
                 planes.append(plane)
         return planes
+
+
+@dataclass(frozen=True)
+class _Measures:
+    """A product beside a scene, on the scene's grid."""
+
+    bands: dict[str, Band]
+    mask: Band | None
+    """What says which of its pixels are usable."""
+    usable: tuple[int, ...]
+
+    @classmethod
+    def of(cls, found: Delivery, grid: Grid, resampling: str) -> "_Measures":
+        layer, usable = found.udm or (None, ())
+        mask = None if layer is None else bands_on(grid, {"mask": layer}, "nearest")["mask"]
+        return cls(bands_on(grid, found.bands, resampling), mask, usable)
+
+    def all(self) -> tuple[Band, ...]:
+        """All that is to be decoded."""
+        return (*self.bands.values(), *(() if self.mask is None else (self.mask,)))
+
+    def values(self, name: str, window: Window) -> np.ndarray:
+        """Of a loaded window, (h, w) float32, NaN where not measured or not usable."""
+        values, _ = self.bands[name].physical(window)
+        if self.mask is not None:
+            codes, _ = self.mask.physical(window)
+            values = np.where(np.isin(codes, self.usable), values, np.float32(np.nan))
+        return values
 
 
 def read_codes(delivery: Delivery, layer: Layer, outside: int) -> np.ndarray:

@@ -84,10 +84,16 @@ def _offsets(dates: tuple[Delivery, ...]) -> dict[str, float]:
 
 def _check_clipped(product: Product, pixels: Written, delivery: Delivery) -> None:
     """Half a band beyond int16 is no bright scene, but digital numbers taken for reflectance."""
-    for band in delivery.bands:
+    for band in dict.fromkeys(channel.name.rpartition("/")[2] for channel in pixels.channels):
         clipped = sum(count for name, count in pixels.clipped.items() if name.rpartition("/")[2] == band)
-        if 2 * clipped > math.prod(delivery.grid.shape_yx) * max(len(pixels.dates), 1):
+        if 2 * clipped <= math.prod(delivery.grid.shape_yx) * max(len(pixels.dates), 1):
+            continue
+        if band not in delivery.bands:
             raise ProductError(
-                f"{product.name}: {clipped} pixels of {band} lie beyond a reflectance of ±3.2767, which "
-                "a scene cannot hold; correct scale and offset of the product under fetch.local.products in params.yaml"
+                f"{product.name}: {clipped} pixels of the channel {band} lie beyond what int16 can hold of it; set the "
+                "grid's dtype to float32 in params.yaml, or drop that channel"
             )
+        raise ProductError(
+            f"{product.name}: {clipped} pixels of {band} lie beyond a reflectance of ±3.2767, which "
+            "a scene cannot hold; correct scale and offset of the product under fetch.local.products in params.yaml"
+        )

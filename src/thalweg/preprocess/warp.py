@@ -17,6 +17,8 @@ _STEP = 16
 _MOST = 16
 """Samples along each edge of a target pixel, at most, when its mean by area is taken."""
 _HALF = 0.5 - 1e-4
+_TURN = 360.0
+"""Degrees of longitude around the earth, after which the same ground comes again."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,9 @@ class Warp:
         margin = 3 + self.samples
         top, left = int(np.nanmin(rows)) - margin, int(np.nanmin(cols)) - margin
         bottom, right = int(np.nanmax(rows)) + margin, int(np.nanmax(cols)) + margin
+        around = self._around_px
+        if around and not (left >= 0 and right <= around):  # across the seam of a source that goes around the earth
+            left, right = 0, self.source.shape_yx[1]
         return Window(top, left, bottom - top, right - left).clip(self.source.shape_yx)
 
     def resample(self, source: np.ndarray, at: Window, window: Window) -> np.ndarray:
@@ -103,8 +108,8 @@ class Warp:
         row, col = _knots_over(window)
         down = (np.arange(window.row * samples, (window.row + window.height) * samples) + 0.5) / samples / _STEP
         right = (np.arange(window.col * samples, (window.col + window.width) * samples) + 0.5) / samples / _STEP
-        rows, cols = self._knots(row, col)
-        return _between(rows, row[0], col[0], down, right), _between(cols, row[0], col[0], down, right)
+        rows, cols = (_between(knots, row[0], col[0], down, right) for knots in self._knots(row, col))
+        return rows, np.mod(cols, self._around_px) if self._around_px else cols
 
     def _knots(self, row: np.ndarray, col: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Source rows and columns of some pixel corners of the target; NaN where the ground has no place there."""
@@ -113,8 +118,28 @@ class Warp:
         xs, ys = a * right + b * down + c, d * right + e * down + f
         xs, ys = Transformer.from_crs(self.target.crs, self.source.crs, always_xy=True).transform(xs, ys)
         xs, ys = (np.where(np.isfinite(axis), axis, np.nan) for axis in (xs, ys))
+        if self.source.crs.is_geographic:
+            xs = self._middle + (xs - self._middle + _TURN / 2) % _TURN - _TURN / 2
         a, b, c, d, e, f = (~self.source.transform)[:6]
         return d * xs + e * ys + f, a * xs + b * ys + c
+
+    @cached_property
+    def _middle(self) -> float:
+        """Longitude of the target's middle, in the turn that is nearest to the source's middle.
+
+        What is counted from it does not jump at 180° inside the target, and 300° is known as 60° west.
+        """
+        height, width = self.target.shape_yx
+        lon, _ = self.target.lonlat(np.array(height / 2), np.array(width / 2))
+        west, _, east, _ = self.source.bounds
+        return float(lon + _TURN * np.rint(((west + east) / 2 - lon) / _TURN))
+
+    @cached_property
+    def _around_px(self) -> float:
+        """Columns after which a source that goes around the earth begins again; 0 for all others."""
+        a, b = self.source.transform.a, self.source.transform.b
+        whole = self.source.crs.is_geographic and b == 0 and self.source.shape_yx[1] * abs(a) > _TURN - abs(a) / 2
+        return _TURN / abs(a) if whole else 0.0
 
 
 def _knots_over(window: Window) -> tuple[np.ndarray, np.ndarray]:

@@ -92,6 +92,11 @@ def _images(container: Container, name: str) -> _Images:
 def _pick(images: _Images, name: str, band: str, resolution_m: int) -> tuple[int, str]:
     """Resolution, metres, and path of the image to take."""
     there = images.get(band, {})
+    if there and band not in SENTINEL2:
+        raise ProductError(
+            f"{name}: {band} holds no reflectance, so it is no band of a grid; drop it from the bands in params.yaml "
+            "(SCL serves valid.scl and masks.band)"
+        )
     if not there:
         known = ", ".join(word for word in SENTINEL2 if word in images)
         raise ProductError(

@@ -1,6 +1,7 @@
 """The whole split: the plan, part rasters with their buffer, the leak check, chips and statistics."""
 
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 
@@ -17,6 +18,8 @@ from thalweg.split.plan import Plan, make_plan
 from thalweg.split.statistics import Statistics
 from thalweg.split.tables import Named, chips_of, part_counts
 from thalweg.split.units import Scenes
+
+EachT = TypeVar("EachT")
 
 
 def build_split(scenes_root: Path, grids: tuple[str, ...], split: Split, classes: Classes, target: Path) -> None:
@@ -62,9 +65,17 @@ def write_split(scenes: Scenes, plan: Plan, split: Split, classes: Classes, on_l
     for grid, members in scenes.items():
         if grid not in split.chip_px:
             raise SplitError(f"split.chip_px has no size for the grid '{grid}'; add it in params.yaml")
-        write_parts(members.values(), plan.footprints[grid], plan.table, split, target)
-        nearness = check_leak(grid, members.values(), split, on_leak, target)
+        others = _elsewhere(plan.footprints, grid)
+        write_parts(members.values(), plan.footprints[grid], plan.table, split, target, others)
+    for grid, members in scenes.items():
+        nearness = check_leak(grid, members.values(), split, on_leak, target, _elsewhere(scenes, grid))
         _write_tables(grid, members, plan, split.chip_px[grid], classes, nearness, target)
+
+
+def _elsewhere(by_grid: dict[str, dict[str, EachT]], grid: str) -> list[EachT]:
+    """What other grids have of scenes that this one lacks: an ensemble may learn on their ground and be tested here."""
+    found = {name: each for members in by_grid.values() for name, each in members.items()}
+    return [each for name, each in found.items() if name not in by_grid[grid]]
 
 
 def _write_tables(grid: str, scenes: dict[str, Scene], plan: Plan, chip_px: int, classes: Classes,

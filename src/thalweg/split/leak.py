@@ -68,8 +68,9 @@ class Outline:
 class Placed:
     """One part raster with its name and grid."""
 
-    def __init__(self, name: str, grid: Grid, parts: np.ndarray) -> None:
-        self.name, self.grid, self.parts = name, grid, parts
+    def __init__(self, name: str, grid: Grid, parts: np.ndarray, home: bool = True) -> None:
+        """Of two rasters that are not at `home` on the grid that is checked, nothing is said."""
+        self.name, self.grid, self.parts, self.home = name, grid, parts, home
         self.centre, self.radius_m = sphere(grid)
         self.pixel_m = max(grid.pixel_m_yx)
         self.teaches = bool(np.isin(parts, LEARNT).any())
@@ -118,7 +119,7 @@ def _pairs(placed: list[Placed], within_m: float) -> Iterator[tuple[Placed, Plac
             continue
         for index in sorted(tree.query_ball_point(place.centre, place.radius_m + within_m + float(radii.max()))):
             gap_m = np.linalg.norm(centres[index] - place.centre) - place.radius_m - radii[index]
-            if gap_m <= within_m and placed[index].teaches:
+            if gap_m <= within_m and placed[index].teaches and (place.home or placed[index].home):
                 yield place, placed[index], float(gap_m)
 
 

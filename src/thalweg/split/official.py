@@ -13,7 +13,7 @@ from thalweg.manifest.scene import Scene
 from thalweg.params.split import Official
 from thalweg.split.patches import column, patch_of
 from thalweg.split.pieces import tiles
-from thalweg.split.rules import apply_rules, read_rules, stem_of
+from thalweg.split.rules import apply_rules, read_rules, read_text, stem_of
 
 _SHOWN = 3
 _SWAPPED = {"train": "val", "val": "train", "test": "test"}
@@ -74,10 +74,11 @@ def _read_list(path: Path) -> list[str]:
     """Names of a text list or a COCO file."""
     if not path.is_file():
         raise SplitError(f"{path} is missing; correct split.official.lists or split.input")
+    text = read_text(path)
     if path.suffix != ".json":
-        return [stem_of(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+        return [stem_of(line) for line in text.splitlines() if line.strip()]
     try:
-        return [stem_of(image["file_name"]) for image in json.loads(path.read_text("utf-8"))["images"]]
+        return [stem_of(image["file_name"]) for image in json.loads(text)["images"]]
     except (ValueError, KeyError, TypeError) as error:
         raise SplitError(f"{path} is no COCO file: it should hold 'images' with a 'file_name' each") from error
 

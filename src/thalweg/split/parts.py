@@ -34,7 +34,7 @@ class Nearness(NamedTuple):
 
 
 def write_parts(scenes: Iterable[Scene], footprints: dict[str, Footprint], table: BlockTable, split: Split,
-                target: Path) -> None:  # fmt: skip
+                target: Path, elsewhere: Iterable[Footprint] = ()) -> None:  # fmt: skip
     """Part rasters of all scenes of a grid, one for each scene or pack of scenes.
 
     Args:
@@ -43,8 +43,9 @@ def write_parts(scenes: Iterable[Scene], footprints: dict[str, Footprint], table
         table: Blocks with their parts.
         split: Buffer and yields.
         target: `build/split`.
+        elsewhere: Of scenes that other grids alone have, to whose ground it is yielded, too.
     """
-    ground = Ground(list(dict.fromkeys(footprints.values())), table)
+    ground = Ground(list(dict.fromkeys([*footprints.values(), *elsewhere])), table)
     files: dict[Path, list[Scene]] = {}
     for scene in scenes:
         files.setdefault(part_file(target, scene), []).append(scene)
@@ -71,18 +72,27 @@ def _write(path: Path, members: list[Scene], footprints: dict[str, Footprint], g
             mine[window.rows, window.cols] = band
 
 
-def check_leak(grid: str, scenes: Iterable[Scene], split: Split, on_leak: OnLeak, target: Path) -> Nearness:
+def check_leak(grid: str, scenes: Iterable[Scene], split: Split, on_leak: OnLeak, target: Path,
+               elsewhere: Iterable[Scene] = ()) -> Nearness:  # fmt: skip
     """How near test ground comes to what models learn from and to all that they are shown while they learn.
+
+    Args:
+        grid: Its name.
+        scenes: Of this grid.
+        split: Buffer and block.
+        on_leak: What a leak means.
+        target: `build/split` with the part rasters of all grids.
+        elsewhere: Scenes that other grids alone have: pairs of one of them and one of this grid count, too.
 
     Raises:
         LeakError: Less than the buffer, or ground overlaps, and `on_leak` is `fail`.
     """
     distinct: dict[tuple[Grid, str], Placed] = {}
-    for scene in scenes:
+    for scene, home in (*((scene, True) for scene in scenes), *((scene, False) for scene in elsewhere)):
         parts = np.asarray(scene_parts(target, scene))
         if parts.any():
             digest = hashlib.sha256(np.ascontiguousarray(parts).data).hexdigest()
-            distinct.setdefault((scene.grid, digest), Placed(scene.name, scene.grid, parts))
+            distinct.setdefault((scene.grid, digest), Placed(scene.name, scene.grid, parts, home))
     within_m = 2 * max(split.buffer_m, split.block_m)
     learnt = nearest_leak(list(distinct.values()), within_m, LEARNT)
     shown = learnt

@@ -85,8 +85,13 @@ def dealt(scenes: Scenes, ruled: dict[str, str], units: Units, classes: Classes,
     return Plan(table, footprints, frozenset(wanted) - {"unused"})
 
 
-def apply_rules(scenes: Scenes, split: Split) -> dict[str, str]:
+def apply_rules(scenes: Scenes, split: Split, every: bool = True) -> dict[str, str]:
     """Scene name → part, for the scenes that a rule of the params assigns; the first rule that fits counts.
+
+    Args:
+        scenes: By grid and name.
+        split: Its rules.
+        every: Whether each rule must fit some scene; not so where some of the grids are left out.
 
     Raises:
         SplitError: A rule fits no scene.
@@ -95,7 +100,7 @@ def apply_rules(scenes: Scenes, split: Split) -> dict[str, str]:
     ruled: dict[str, str] = {}
     for number, rule in enumerate(split.rules):
         fits = [scene.name for scene in everything if _fits(scene, rule.scene, rule.mask)]
-        if not fits:
+        if not fits and every:
             raise SplitError(
                 f"split.rules.{number} ({rule.scene or rule.mask}) fits none of {len(everything)} scenes, "
                 f"such as {everything[0].name}; correct the glob or remove the rule"

@@ -40,6 +40,10 @@ def locate(grid: Grid, rows: np.ndarray, cols: np.ndarray, other: Grid) -> tuple
     xs, ys = _apply(grid.transform, cols, rows)
     if grid.crs_wkt != other.crs_wkt:
         xs, ys = _transformer(grid.crs_wkt, other.crs_wkt).transform(xs, ys)
+    if other.crs.is_geographic:  # 181° is 179° west
+        west, _, east, _ = other.bounds
+        with np.errstate(invalid="ignore"):
+            xs = (west + east) / 2 + (xs - (west + east) / 2 + 180) % 360 - 180
     at_cols, at_rows = _apply(~other.transform, xs, ys)
     return at_rows, at_cols
 

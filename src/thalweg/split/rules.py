@@ -90,7 +90,7 @@ def read_rules(path: Path) -> list[CropRule]:
     if not path.is_file():
         raise SplitError(f"{path} is missing; correct split.official.rules or split.input")
     try:
-        raw: Any = yaml.safe_load(path.read_text("utf-8"))
+        raw: Any = yaml.safe_load(read_text(path))
         return _File.model_validate(raw).rules
     except yaml.YAMLError as error:
         raise SplitError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
@@ -98,6 +98,18 @@ def read_rules(path: Path) -> list[CropRule]:
         fault = max(error.errors(), key=lambda each: len(each["loc"]))  # of a union, the form that fits best
         where = ".".join(str(part) for part in fault["loc"])
         raise SplitError(f"{path}: '{where}' {fault['msg'].removeprefix('Value error, ')}; correct the rule") from error
+
+
+def read_text(path: Path) -> str:
+    """A file of rules or names, with or without the mark that Windows puts before UTF-8.
+
+    Raises:
+        SplitError: It is in another encoding.
+    """
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SplitError(f"{path} is no UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from error
 
 
 def apply_rules(rules: Sequence[CropRule], patches: Iterable[Patch], column: Callable[[str], dict[str, float]],
@@ -143,6 +155,12 @@ def _fits(wanted: Filter, name: str, patch: Patch) -> bool:
         )
     stem: Callable[[Any], Any] = stem_of if name == "path" else lambda given: given
     if isinstance(wanted, Bounds):
+        for bound in (wanted.min, wanted.max):
+            if bound is not None and isinstance(bound, str) != isinstance(value, str):
+                raise SplitError(
+                    f"split.official.rules bound the {name} by {bound!r}, but that of {patch.name} is {value!r}; "
+                    "write text in quotes and numbers without"
+                )
         inside = wanted.among is None or value in [stem(each) for each in wanted.among]
         return inside and (wanted.min is None or value >= wanted.min) and (wanted.max is None or value <= wanted.max)
     return value in [stem(each) for each in (wanted if isinstance(wanted, list) else [wanted])]

@@ -24,7 +24,7 @@ from thalweg import raster
 from thalweg.bands import SENTINEL2
 from thalweg.errors import DegradedDataWarning, ProductError
 from thalweg.grid import Grid
-from thalweg.manifest.products import read_products, write_products
+from thalweg.manifest.products import ValidFile, read_products, write_products
 from thalweg.params.grids import Further
 from thalweg.preprocess import pixels
 from thalweg.preprocess.channels import formulas_of
@@ -396,3 +396,32 @@ def test_code_that_decides_a_scene_is_in_its_fingerprint():
         room = name.removeprefix("thalweg.").replace(".", "/")
         free = ("errors", "params", "manifest/products", "thalweg", "preprocess")
         assert room.startswith((*free, *ROOMS)) or f"{room}/__init__" in ROOMS, name
+
+
+def test_what_a_mask_beside_a_further_product_calls_unusable_is_not_measured(tmp_path):
+    """The nearest date has clouds in its upper rows, by a mask at half its resolution; the next date fills them."""
+    with_optical(tmp_path)
+    radar(tmp_path, "S1_next", -20.0, "2024-05-13")
+    radar(tmp_path, "S1_near", -10.0, "2024-05-11")
+    codes = np.ones((1, EDGE // 2, EDGE // 2), np.uint8)
+    codes[:, :4] = 0
+    make_raster(tmp_path / "raw/S1_near_udm.tif", codes, pixel=20.0)
+    valid = ValidFile(file="{stem}_udm.tif", without="", band=1, values=(1,))
+    write_products(
+        [one.model_copy(update={"valid": valid}) if one.name == "S1_near" else one
+         for one in read_products(tmp_path / "raw")], tmp_path / "raw")  # fmt: skip
+    (scene,) = build(tmp_path, PLAIN.model_copy(update={"further": (rule(),)})).values()
+    assert (scene.image[:8, :, 1] == -2000).all()
+    assert (scene.image[8:, :, 1] == -1000).all()
+    assert (scene.valid == 1).all()
+
+
+def test_an_index_beyond_int16_is_refused_and_float_holds_it(level2, tmp_path):
+    """The red-edge position is some 720 nm, of which steps of 0.001 hold ±32.767."""
+    copy = copy_safe(next((level2 / "raw").glob("*.SAFE")), tmp_path / "raw")
+    index(tmp_path / "raw", copy)
+    bands = ("B04", "B05", "B06", "B07")
+    with pytest.raises(ProductError, match=r"pixels of the channel S2REP lie beyond what int16 can hold .*float32"):
+        build(tmp_path, grid_params(bands=bands, channels=("S2REP",)))
+    (scene,) = build(tmp_path, grid_params(bands=bands, channels=("S2REP",), dtype="float32"), out="floats").values()
+    assert 600 < np.median(scene.image[:, :, 4][scene.valid > 0]) < 800

@@ -185,3 +185,36 @@ def test_nothing_of_a_source_that_lies_elsewhere():
 def test_a_turned_grid_takes_a_warp(turn):
     turned = Grid("EPSG:32720", Affine(20, turn, 0, 0, -20, 0), (5, 5))
     assert (between(turned, grid(20, (5, 5)), "nearest") is None) == bool(turn)
+
+
+def degrees(west: float, columns: int) -> Grid:
+    """A raster of whole degrees from 60° north to 60° south."""
+    return Grid("EPSG:4326", Affine(1, 0, west, 0, -1, 60), (120, columns))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("west", "columns"), [(-180, 360), (0, 360), (170, 20), (-190, 20)])
+def test_the_ground_across_the_antimeridian(method, west, columns):
+    """Each column holds its own longitude, 0 to 360, so that a pixel's value says where it was taken."""
+    source = degrees(west, columns)
+    values = np.tile((west + np.arange(columns) + 0.5) % 360, (120, 1)).astype(np.float32)
+    x, y = Transformer.from_crs(4326, 32760, always_xy=True).transform(178.2, -17.0)
+    target = Grid("EPSG:32760", Affine(6000, 0, x, 0, -6000, y), (40, 64))
+    warp = Warp(source, target, method)
+    at = warp.source_window(target.full)
+    got = warp.resample(values[at.rows, at.cols], at, target.full)
+    rows, cols = np.mgrid[:40, :64] + 0.5
+    lon = target.lonlat(rows, cols)[0] % 360
+    assert lon.min() < 179
+    assert lon.max() > 181
+    np.testing.assert_allclose(got, np.floor(lon) + 0.5, atol=0.51)  # half a source pixel
+    parts = [warp.resample(values[at.rows, at.cols], at, Window(row, 0, 8, 64)) for row in range(0, 40, 8)]
+    assert np.array_equal(got, np.concatenate(parts))
+
+
+def test_longitudes_that_are_counted_to_360():
+    target = Grid("EPSG:32720", Affine(1000, 0, 500_000, 0, -1000, 7_000_000), (8, 8))  # 63° west
+    warp = Warp(degrees(200, 150), target, "nearest")
+    at = warp.source_window(target.full)
+    values = np.tile(200 + np.arange(150), (120, 1)).astype(np.float32)[at.rows, at.cols]
+    assert set(np.unique(warp.resample(values, at, target.full))) == {297}

@@ -443,3 +443,11 @@ def test_t43_a_product_with_some_of_the_files_that_its_manifest_lists(tmp_path, 
     index(tmp_path / "raw", safe)
     (scene,) = build(tmp_path, grid_params(bands=("B02", "B03"))).values()
     assert scene.record.baseline == "05.11"
+
+
+@pytest.mark.parametrize("scl", [(), (3,)])
+def test_codes_are_no_band_of_a_grid(tmp_path, old, scl):
+    """They would be interpolated, and scaled as reflectance."""
+    place(tmp_path, old)
+    with pytest.raises(ProductError, match=r"SCL holds no reflectance, so it is no band of a grid; drop it"):
+        build(tmp_path, grid_params(bands=("B02", "SCL"), scl=scl))

@@ -249,3 +249,14 @@ def test_an_official_part_without_labels(tmp_path):
     lists = write_lists(tmp_path, train=names[:1], val=names[1:], test=["bare"])
     with pytest.raises(SplitError, match="part 'test' has no labelled, valid pixel in 3"):
         run(tmp_path, params(**official(tmp_path, lists=lists)))
+
+
+def test_lists_as_windows_writes_them_and_in_another_encoding(tmp_path):
+    names = patches(tmp_path)
+    lists = write_lists(tmp_path, train=names[:5], val=names[5:7], test=names[7:])
+    (tmp_path / "lists" / "train.txt").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(names[:5]).encode())
+    found = parts_of(run(tmp_path, params(**official(tmp_path, lists=lists))), names)
+    assert found[names[0]] == {PARTS["train"]}
+    (tmp_path / "lists" / "val.txt").write_bytes("Gemüse\n".encode("latin-1"))
+    with pytest.raises(SplitError, match=r"val\.txt is no UTF-8 text"):
+        run(tmp_path, params(**official(tmp_path, lists=lists)), name="again")

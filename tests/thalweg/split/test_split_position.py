@@ -71,3 +71,13 @@ def test_chords_are_ground_distances():
     lon, lat = np.array([10.0, 10.01]), np.array([60.0, 60.005])
     chord_m = np.linalg.norm(np.diff(ecef(lon, lat), axis=0))
     assert chord_m == pytest.approx(GEOD.inv(lon[0], lat[0], lon[1], lat[1])[2], rel=1e-6)
+
+
+@pytest.mark.parametrize("west", [179.99, -180.01])
+def test_a_raster_in_degrees_across_the_antimeridian(west):
+    """UTM's side of it is given in longitudes of one sign, whichever turn the other raster counts in."""
+    other = Grid("EPSG:4326", Affine(1e-4, 0, west, 0, -1e-4, -17.0), (100, 200))
+    x, y = Transformer.from_crs(4326, 32701, always_xy=True).transform(-179.995, -17.001)
+    grid = Grid("EPSG:32701", Affine(10, 0, x, 0, -10, y), (4, 4))
+    rows, cols = locate(grid, np.array([0.0]), np.array([0.0]), other)
+    np.testing.assert_allclose((rows[0], cols[0]), (10, 150), atol=1e-3)

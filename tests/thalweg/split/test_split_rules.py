@@ -262,3 +262,18 @@ def test_a_filter_that_a_name_does_not_answer(tmp_path):
 def test_a_rules_file_that_is_missing(tmp_path):
     with pytest.raises(SplitError, match=r"none.yaml is missing; correct split.official.rules"):
         read_rules(tmp_path / "none.yaml")
+
+
+def test_a_bound_of_another_kind_than_what_it_bounds(tmp_path):
+    with pytest.raises(
+        SplitError, match=r"bound the year by '2019', but that of 2019_31TBF_patch_00_00 is 2019; write"
+    ):
+        targets(tmp_path, 'rules: [{year: {min: "2019"}, target: train}]', patches())
+    with pytest.raises(SplitError, match=r"bound the tile by 31, but that of .* is '31TBF'"):
+        targets(tmp_path, "rules: [{tile: {max: 31}, target: train}]", patches())
+
+
+def test_rules_in_another_encoding(tmp_path):
+    (tmp_path / "r.yaml").write_bytes('rules: [{path: "é", target: train}]'.encode("latin-1"))
+    with pytest.raises(SplitError, match=r"r\.yaml is no UTF-8 text \(.* at byte 16\); save it as UTF-8"):
+        read_rules(tmp_path / "r.yaml")

@@ -10,19 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
 from scene_builder import make_scene
+from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 from split_builder import CLASSES, VALUES, ground, params, rule, run, zone_21_origin
 
 from thalweg.classes import IGNORE
 from thalweg.errors import LeakError, SplitError
 from thalweg.grid import Window
-from thalweg.manifest.chips import COLUMNS, PARTS, read_chips, read_parts, read_stats
+from thalweg.manifest.chips import COLUMNS, PARTS, read_chips, read_parts, read_stats, scene_parts
 from thalweg.manifest.scene import read_scenes
 from thalweg.split.assign import strata
 from thalweg.split.blocks import Lattice, block_name
 from thalweg.split.terrain import Terrain, fifths
 
 TORCHBEARER = {"train": 0.7, "val": 0.2, "test": 0.1}
+HALVES = {"train": 0.4, "val": 0.3, "test": 0.3}
 TAUGHT = ("unused", "train", "val")
 
 
@@ -224,3 +226,36 @@ def test_zones_in_this_file_are_where_they_should_be():
     x, _ = Transformer.from_crs(32720, 32721, always_xy=True).transform(820_000, 7_000_000)
     assert 200_000 < x < 260_000
     assert set(VALUES) == {*PARTS, "withheld"}
+
+
+def two_sensors(root: Path) -> None:
+    """Six places, each shown on g60 by one product and on g20 by another, which lies somewhat askew."""
+    for number in range(6):
+        x, y = 600_000 + 4000 * number, 7_000_000
+        make_scene(root / "g60", f"a{number}", origin=(x, y), shape=(32, 32), seed=number)
+        make_scene(root / "g20", f"b{number}", origin=(x + 130, y - 70), pixel=20.0, shape=(90, 90), seed=10 + number)
+
+
+def least_m(root: Path, out: Path, test: str, other: str) -> float:
+    """Between test pixels on one grid and those that train or validate on another, measured plainly."""
+    found = {}
+    for grid, parts in ((test, ("test",)), (other, ("train", "val"))):
+        scenes = read_scenes(root / grid).values()
+        found[grid] = np.concatenate([ground(scene, scene_parts(out, scene), *parts) for scene in scenes])
+    return float(cKDTree(found[other]).query(found[test])[0].min())
+
+
+@pytest.mark.parametrize("unit", [{"unit": "scenes", "fractions": HALVES}, {"unit": "cells", "cells": 2}, {}])
+def test_ground_that_tests_on_one_grid_does_not_train_on_another(tmp_path, unit):
+    """An ensemble has members on several grids; other products there show the same ground under other names."""
+    two_sensors(tmp_path)
+    rules = [rule("train", "a[01]"), rule("val", "a2"), rule("test", "a[3-5]"), rule("train", "b[0-3]"),
+             rule("val", "b4"), rule("test", "b5")]  # fmt: skip
+    out = run(tmp_path, params(**unit), ("g60", "g20"))
+    assert least_m(tmp_path, out, "g60", "g20") >= 120
+    assert least_m(tmp_path, out, "g20", "g60") >= 120
+    naive = params(**unit, rules=rules, yields="none")
+    with pytest.raises(LeakError, match=r"test ground of a3 lies 0 m from training or validation ground of b3 "):
+        run(tmp_path, naive, ("g60", "g20"), "naive")
+    run(tmp_path, naive.model_copy(update={"rules": naive.rules[:3]}), ("g60",), "alone")
+    run(tmp_path, naive.model_copy(update={"rules": naive.rules[3:]}), ("g20",), "other")
