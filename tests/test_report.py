@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from member_builder import member
 from report_builder import (
     CLASSES,
     make_crossval,
@@ -23,16 +24,11 @@ from thalweg.errors import ParamsError, RasterError, StageError
 from thalweg.params.classes import Classes
 from thalweg.params.ensembles import Ensemble
 from thalweg.params.fetch import Fetch
-from thalweg.params.models import Member
 from thalweg.params.split import Fractions, Split
 from thalweg.plots import build_plots
 from thalweg.report import Files, Plan, build_report, score_keys
 
-MEMBER = Member(
-    model="unet", options={}, grid="s2_60m", seed=3, loss={"dice": 1.0}, class_weights="none", warmup_epochs=0.0, clip_norm=None, accumulate=1, ema=None, augment={}, chip_px=64,
-    chips_per_epoch=1, batch_size=1, max_epochs=1, patience=1, keep="best", optimizer="adamw", lr=0.1, weight_decay=0,
-    schedule="constant", window_px=64, overlap=0.5,
-)  # fmt: skip
+MEMBER = member(options={}, augment={}, schedule="constant")
 MAIN = Ensemble(
     members=("unet", "fcn"), grid="s2_60m", scenes=("*",), reducer="mean", tta=False, overlap=0.5, threshold="iou"
 )

@@ -12,7 +12,10 @@ from thalweg import params, stage
 from thalweg.errors import ParamsChangedError, StageError
 from thalweg.params.train import Train
 
-PARAMS = "train: {accelerator: cpu, devices: 1, precision: 32-true, workers: 0}\n"
+PARAMS = (
+    "train: {accelerator: cpu, devices: 1, num_nodes: 1, strategy: auto, precision: 32-true, compile: false, "
+    "channels_last: true, workers: 0, loggers: [csv], watch: [], profiler: null}\n"
+)
 
 
 @pytest.fixture(autouse=True)

@@ -33,6 +33,7 @@ _CODE = (
     "distribution.py",
     "examine.py",
     "infer.py",
+    "linear.py",
     "crossval.py",
     "contract.py",
     "grid.py",

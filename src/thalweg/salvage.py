@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from thalweg import params
-from thalweg.ensemble import build_map
 from thalweg.errors import StageError, ThalwegError
 from thalweg.manifest.card import CARD
 from thalweg.params.classes import Classes
@@ -124,6 +123,8 @@ def _build_one(
         result.skipped[name] = "none of its members finished"
         return
     else:
+        from thalweg.ensemble import build_map  # noqa: PLC0415 - torch takes seconds, and most callers map nothing
+
         try:
             build_map(name, ensemble, classes, models=root / "models", scenes_root=root / "build" / "scenes",
                       split=root / "build" / "split", map_dir=saved[0], card_dir=saved[1], metrics_path=saved[2],

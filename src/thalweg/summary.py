@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 from thalweg import params
 from thalweg.manifest import write_json
-from thalweg.manifest.runs import Run, read_newest
+from thalweg.manifest.runs import CONSOLE, Run, read_newest
 from thalweg.params.classes import Classes
 from thalweg.params.models import Member
 from thalweg.params.yardsticks import Yardstick
 from thalweg.standings import Standing, leading_key, read_standings, say_key
-from thalweg.watch.console import CONSOLE
 
 SUMMARY = Path("metrics", "summary.json")
 """Beside the outs, and in .dvcignore, so that DVC does not take it for a change of what the report reads."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 RUN = "run.json"
+CONSOLE = "console.log"
 
 
 class Run(NamedTuple):

@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-CONSOLE = "console.log"
-
 
 class Tee:
     """A stream that also writes to a file; all else is the stream's own."""

@@ -22,8 +22,8 @@ from torch import nn
 
 from thalweg.manifest import write_json
 from thalweg.manifest.provenance import git_commit, git_dirty
-from thalweg.manifest.runs import RUN
-from thalweg.watch.console import CONSOLE, kept
+from thalweg.manifest.runs import CONSOLE, RUN
+from thalweg.watch.console import kept
 
 PARAMS = "params.yaml"
 PACKAGES = "packages.txt"
