@@ -48,6 +48,7 @@ bench: setup  ## measure speed and memory against peers and limits
 	python -m benchmarks.noop_repro
 	python -m benchmarks.threshold_baseline
 	PYTHONPATH=tests python -m benchmarks.fetch_bytes
+	python -m benchmarks.train_steps
 
 clean:  ## remove what stages made (products and scenes in .cache stay)
 	rm -rf build models metrics plots maps ensembles report salvage dvc_plots

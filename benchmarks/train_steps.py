@@ -85,7 +85,8 @@ def prepare() -> None:
     classes, split = params.load(Classes, path=RECIPE), params.load(Split, path=RECIPE)
     write_products(sources.fetch_products(params.load(Fetch, path=RECIPE), raw, HOME / "products"), raw)
     build_scenes(raw, raw / "masks", grid_name, params.load(GridParams, grid_name, RECIPE),
-                 params.load(Masks, path=RECIPE), classes, HOME / "build/scenes" / grid_name, HOME / "store")  # fmt: skip
+                 params.load(Masks, path=RECIPE), classes, HOME / "build/scenes" / grid_name,
+                 HOME / "store")  # fmt: skip
     build_split(HOME / "build/scenes", (grid_name,), split, classes, HOME / "partial")
     (HOME / "partial").rename(HOME / "build/split")
 
@@ -204,8 +205,11 @@ def steps(given: argparse.Namespace) -> bool:
             wall = statistics.median(base.wall / ours.wall for ours, base in found)
             ratios = [base.cpu / ours.cpu for ours, base in found]
             cpu = statistics.median(ratios)
-            print(f"{chip_px:<7}{'d4, gain' if augmented else 'off':<14}{count / ours:>10.2f}{count / base:>8.2f}        "
-                  f"{cpu:>9.3f} ({min(ratios):.3f}, {max(ratios):.3f}){wall:>8.3f}", flush=True)  # fmt: skip
+            print(
+                f"{chip_px:<7}{'d4, gain' if augmented else 'off':<14}{count / ours:>10.2f}{count / base:>8.2f}"
+                f"{cpu:>17.3f} ({min(ratios):.3f}, {max(ratios):.3f}){wall:>8.3f}",
+                flush=True,
+            )
             kept &= not augmented or (cpu if given.accelerator == "cpu" else wall) >= LIMIT
     print(f"limit {LIMIT} with augmentation: {'kept' if kept else 'MISSED'}")
     return kept
@@ -224,8 +228,15 @@ def of_recipe(chip_px: int, count: int, augmented: bool, given: argparse.Namespa
     machine = {"accelerator": given.accelerator, "precision": given.precision}
     train = params.load(Train, path=RECIPE).model_copy(update=machine)
     places = training.Places(
-        scenes=HOME / "build/scenes" / member.grid, split=HOME / "build/split", model=HOME / "out", heldout=HOME / "out",
-        history=HOME / "out", metrics=HOME / "out", runs=HOME / "runs", resume=HOME / "resume")  # fmt: skip
+        scenes=HOME / "build/scenes" / member.grid,
+        split=HOME / "build/split",
+        model=HOME / "out",
+        heldout=HOME / "out",
+        history=HOME / "out",
+        metrics=HOME / "out",
+        runs=HOME / "runs",
+        resume=HOME / "resume",
+    )
     return Case(member, train, params.load(Classes, path=RECIPE), places)
 
 
@@ -270,7 +281,7 @@ def launched(*command: str) -> float:
 def main() -> None:
     """Measures and judges."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=5, help="of turns; and starts of the stage")
+    parser.add_argument("--pairs", type=int, default=3, help="of turns; and starts of the stage")
     parser.add_argument("--steps", type=int, default=16, help="per epoch at 64 px; a third of it at 128 px")
     parser.add_argument("--accelerator", default="cpu")
     parser.add_argument("--precision", default="32-true")
