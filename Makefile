@@ -28,7 +28,7 @@ use: setup  ## make recipes/RECIPE.yaml the project's params.yaml: make use RECI
 	@thalweg use "$(RECIPE)"
 
 test: setup  ## the default tests, some minutes on two cores
-	python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 python -m pytest -m "not slow" --numprocesses auto --dist loadfile
 
 test-all: setup  ## all tests, the long ones too
 	python -m pytest
