@@ -6,18 +6,20 @@ from import_graph import imported, modules, ours
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "classes", "bands", "grid", "params"}),
-    frozenset({"raster", "manifest"}),
+    frozenset({"raster", "manifest", "vectors", "mapfiles"}),
     frozenset({"sources", "products", "preprocess", "indices", "sample", "dataset", "split", "models", "losses",
                "backbones", "weights",
-               "reducers", "metrics", "linear", "http", "copernicus", "stac", "bring", "layout", "mask_catalogue", "unpack"}),
+               "reducers", "metrics", "thresholds", "doubt", "linear", "http", "copernicus", "stac", "bring", "layout", "mask_catalogue", "unpack"}),
     frozenset({"task", "optimise", "train", "fit", "resume", "examine", "infer", "ensemble", "mosaic", "layers", "maps", "scoring",
-               "yardstick", "report", "atlas", "blockmap", "figures", "pictures", "standings", "plots"}),
-    frozenset({"stage", "cli", "outcome", "recipes", "jobs", "salvage", "provision"}),
+               "yardstick", "calibrate", "conformal", "assess", "polygons", "centrelines", "report", "atlas", "blockmap", "figures", "pictures", "standings", "plots"}),
+    frozenset({"stage", "cli", "commands", "outcome", "recipes", "jobs", "salvage", "provision"}),
 )  # fmt: skip
 """Rooms from the bottom up: words, disk, science, acts, edge."""
 BESIDE: dict[str, frozenset[str]] = {
     "params": frozenset({"errors", "classes"}),
     "manifest": frozenset({"raster"}),
+    "mapfiles": frozenset({"raster"}),
+    "thresholds": frozenset({"metrics"}),
     "preprocess": frozenset({"products", "indices"}),
     "sources": frozenset({"sample", "http", "copernicus", "stac", "bring", "layout", "unpack"}),
     "stac": frozenset({"bring", "copernicus", "http", "products"}),
@@ -39,7 +41,7 @@ BESIDE: dict[str, frozenset[str]] = {
     "atlas": frozenset({"blockmap", "maps", "mosaic", "pictures"}),
     "yardstick": frozenset({"examine", "infer"}),
     "plots": frozenset({"figures"}),
-    "cli": frozenset({"stage", "jobs", "outcome", "recipes", "salvage", "provision"}),
+    "cli": frozenset({"commands", "stage", "jobs", "outcome", "recipes", "salvage", "provision"}),
 }
 """Room → rooms of its own layer that it may import."""
 
