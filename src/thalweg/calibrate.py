@@ -92,7 +92,7 @@ def softmax(logits: np.ndarray, axis: int = 0) -> np.ndarray:
 
 def to_logits(probs: np.ndarray) -> np.ndarray:
     """Logits float32 of probabilities, up to a constant per pixel, which softmax does not see."""
-    return np.log(np.clip(probs, _FLOOR, 1), dtype=np.float32)
+    return np.asarray(np.log(np.clip(probs, _FLOOR, 1), dtype=np.float32))
 
 
 def quality(logits: np.ndarray, truth: np.ndarray) -> Quality:

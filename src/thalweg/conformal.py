@@ -43,7 +43,7 @@ class AbstainRule(Record):
     labelled: float
     """Share of pixels that get a label, on those that it was chosen on."""
     wrong_elsewhere: dict[str, float]
-    """Group → share of wrong labels among those that the rule of the other groups gives; a group without is left out."""
+    """Group → share of wrong labels among those that the rule of the others gives; a group without is left out."""
 
 
 NOTHING = 2.0

@@ -63,7 +63,7 @@ class MapFiles:
         Raises:
             MapError: An id has no name.
         """
-        labels = raster.read_window(self.classes, window)[0]
+        labels: np.ndarray = raster.read_window(self.classes, window)[0]
         strange = np.setdiff1d(np.unique(labels), [*range(len(self.names)), IGNORE])
         if strange.size:
             raise MapError(
@@ -72,10 +72,10 @@ class MapFiles:
             )
         return labels
 
-    def iter_stripes(self) -> Iterator[Window]:
-        """Windows of whole rows, as high as the file's blocks, from top to bottom."""
+    def iter_stripes(self, rows: int | None = None) -> Iterator[Window]:
+        """Windows of whole rows, `rows` high or as high as the file's blocks, from top to bottom."""
         height, width = self.grid.shape_yx
-        step = raster.block_rows(self.classes)
+        step = rows or raster.block_rows(self.classes)
         for row in range(0, height, step):
             yield Window(row, 0, step, width).clip((height, width))
 
@@ -96,11 +96,7 @@ def read_map(path: Path) -> MapFiles:
     names = tuple(_names(tags))
     if not names:
         raise MapError(f"{classes} has no tags {_TAG}0, {_TAG}1, … with class names; give a classes.tif of Thalweg's")
-    beside = [found if (found := classes.with_name(name)).is_file() else None for name in (PROBS, UNCERTAINTY)]
-    for other in beside:
-        if other and (raster.read_grid(other) != grid):
-            raise MapError(f"{other} lies on another grid than {classes}; keep files of one map together")
-    return MapFiles(classes, *beside, names, grid)
+    return MapFiles(classes, _beside(classes, PROBS, grid), _beside(classes, UNCERTAINTY, grid), names, grid)
 
 
 def read_scaled(path: Path, window: Window, bands: tuple[int, ...]) -> np.ndarray:
@@ -112,11 +108,22 @@ def read_scaled(path: Path, window: Window, bands: tuple[int, ...]) -> np.ndarra
     """
     with raster.opened(path) as dataset:
         if max(bands) > dataset.count:
-            raise MapError(f"{path} has {dataset.count} bands, but band {max(bands)} is wanted; keep a map's files together")
+            raise MapError(
+                f"{path} has {dataset.count} bands, but band {max(bands)} is wanted; keep a map's files together"
+            )
         held = dataset.read(list(bands), window=raster.to_rio(window))
         scales, offsets, nodata = dataset.scales, dataset.offsets, dataset.nodata
     values = np.stack([held[n] * np.float32(scales[b - 1]) + np.float32(offsets[b - 1]) for n, b in enumerate(bands)])
     return np.asarray(np.where(held == nodata, np.float32(np.nan), values), np.float32)
+
+
+def _beside(classes: Path, name: str, grid: Grid) -> Path | None:
+    other = classes.with_name(name)
+    if not other.is_file():
+        return None
+    if raster.read_grid(other) != grid:
+        raise MapError(f"{other} lies on another grid than {classes}; keep the files of one map together")
+    return other
 
 
 def _names(tags: dict[str, str]) -> Iterator[str]:

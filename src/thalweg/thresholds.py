@@ -45,7 +45,9 @@ def choose(counts: np.ndarray, names: Sequence[str], rule: Rule, value: float | 
         EnsembleError: A class has no validation pixel, or a value is missing or not in 0…1.
     """
     if rule != "f1" and (value is None or not 0 <= value <= 1):
-        raise EnsembleError(f"threshold rule '{rule}' needs a value from 0 to 1, got {value}; correct it in params.yaml")
+        raise EnsembleError(
+            f"threshold rule '{rule}' needs a value from 0 to 1, got {value}; correct it in params.yaml"
+        )
     if rule == "fixed":
         return (float(value or 0.0),) * len(counts)
     for name, (_, positives) in zip(names, counts, strict=True):

@@ -1,4 +1,4 @@
-"""The mean of probabilities, each member by its weight: how good it is on validation ground, say, or how it was stacked."""
+"""The mean of probabilities, each member by its weight: how good it is on validation ground, say."""
 
 import numpy as np
 
