@@ -10,6 +10,7 @@ import typer
 
 from thalweg import jobs, outcome, params, provision, recipes, stage
 from thalweg.commands import assess
+from thalweg.commands.lines import lines
 from thalweg.commands.polygons import polygons
 from thalweg.errors import ParamsError, ThalwegError
 from thalweg.params.classes import Classes
@@ -22,6 +23,7 @@ from thalweg.params.yardsticks import Yardstick
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(assess.app, name="assess")
 app.command()(polygons)
+app.command()(lines)
 
 
 @app.command()

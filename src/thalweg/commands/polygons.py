@@ -8,7 +8,9 @@ import typer
 
 def polygons(
     source: Annotated[Path, typer.Argument(metavar="MAP", help="A map's folder, or its classes.tif.")],
-    out: Annotated[Path, typer.Option(help="Ends in .gpkg, .parquet (GeoParquet) or .geojson.")] = Path("polygons.gpkg"),
+    out: Annotated[Path, typer.Option(help="Ends in .gpkg, .parquet (GeoParquet) or .geojson.")] = Path(
+        "polygons.gpkg"
+    ),
     classes: Annotated[list[str] | None, typer.Option("--class", help="Class to draw; repeat. Default: all.")] = None,
     min_area_m2: Annotated[float, typer.Option(min=0, help="Smaller patches go to their neighbours.")] = 0.0,
     max_hole_m2: Annotated[float, typer.Option(min=0, help="Smaller gaps in the map are filled.")] = 0.0,

@@ -41,9 +41,9 @@ class Rules:
 def build_polygons(files: MapFiles, rules: Rules, rows: int = _ROWS) -> geopandas.GeoDataFrame:
     """The polygons of a map in its CRS, in reading order of their first pixels.
 
-    Columns: `id` from 1; `class_id`; `class`; `area_m2`, ground area of the pixels (before simplification); `mean_prob`,
-    mean probability of the class over them, 0…1; `mean_uncertainty`, mean of the first band of uncertainty.tif. The
-    means are NaN where the map has no such file.
+    Columns: `id` from 1; `class_id`; `class`; `area_m2`, ground area of the pixels (before simplification);
+    `mean_prob`, mean probability of the class over them, 0…1; `mean_uncertainty`, mean of the first band of
+    uncertainty.tif. The means are NaN where the map has no such file.
 
     Args:
         files: The map.
@@ -95,8 +95,8 @@ class _Sums:
 
     def mean(self, row: int) -> np.ndarray:
         """Of probability (0) or doubt (1)."""
-        return np.divide(self._totals[row], self._counts[row], out=np.full_like(self._totals[row], np.nan),
-                         where=self._counts[row] > 0)  # fmt: skip
+        totals, counts = self._totals[row], self._counts[row]
+        return np.asarray(np.divide(totals, counts, out=np.full_like(totals, np.nan), where=counts > 0))
 
     def _probs(self, window: Window, classes: np.ndarray) -> np.ndarray | None:
         if self._files.probs is None:

@@ -19,7 +19,6 @@ from thalweg.classes import IGNORE
 from thalweg.grid import Window
 from thalweg.mapfiles import MapFiles
 
-
 _DECIMALS = 3
 """Of areas in m²: sums of equal pixels are equal, in whatever order they were added."""
 
@@ -177,8 +176,8 @@ class _Pieces:
 
 def _label(labels: np.ndarray) -> np.ndarray:
     """Piece of each pixel, from 0, numbered in reading order."""
-    found: Any = measure.label(labels.astype(np.int16) + 1, background=0, connectivity=1)
-    return np.asarray(found, np.int64) - 1
+    label: Any = measure.label
+    return np.asarray(label(labels.astype(np.int16) + 1, background=0, connectivity=1), np.int64) - 1
 
 
 def _pairs(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -197,7 +196,9 @@ def _summed(pairs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return np.column_stack([pairs[begins], np.add.reduceat(lengths, begins)])
 
 
-def _joined(pieces: _Pieces, starts: list[int], rows: int, joins: list[np.ndarray], borders: list[np.ndarray]) -> Patches:
+def _joined(
+    pieces: _Pieces, starts: list[int], rows: int, joins: list[np.ndarray], borders: list[np.ndarray]
+) -> Patches:
     met = np.concatenate([np.zeros((0, 2), np.int64), *joins])
     graph = coo_array((np.ones(len(met), np.int8), (met[:, 0], met[:, 1])), shape=(pieces.count, pieces.count))
     _, groups = connected_components(graph, directed=False)

@@ -40,7 +40,7 @@ class Outlines:
         self._above = numbers[-1].copy()
 
     def finish(self) -> tuple[np.ndarray, np.ndarray]:
-        """Patch numbers (N,), ascending, and their polygons (N,), a coverage: no two overlap, shared edges are equal."""
+        """Patch numbers (N,), ascending, and their polygons (N,), a coverage: none overlap, shared edges are equal."""
         self._nodes.append(self._find_nodes(np.vstack([self._above, np.full_like(self._above, -1)]), -1))
         numbers = np.array(sorted(self._pieces), np.int64)
         whole = np.array([_union(self._pieces.pop(number)) for number in numbers.tolist()], object)

@@ -28,7 +28,9 @@ def drawn_back(table: geopandas.GeoDataFrame, files: MapFiles) -> np.ndarray:
     shapes = list(zip(table.geometry, table["class_id"], strict=True))
     if not shapes:
         return np.full(files.grid.shape_yx, IGNORE, np.uint8)
-    return rasterio.features.rasterize(shapes, files.grid.shape_yx, IGNORE, transform=files.grid.transform, dtype=np.uint8)
+    return rasterio.features.rasterize(
+        shapes, files.grid.shape_yx, IGNORE, transform=files.grid.transform, dtype=np.uint8
+    )
 
 
 def blobs(seed: int, shape: tuple[int, int], classes: int = 4, grain: int = 1) -> np.ndarray:
@@ -41,7 +43,9 @@ def blobs(seed: int, shape: tuple[int, int], classes: int = 4, grain: int = 1) -
     return np.where(noise, random.integers(0, classes, shape), fine).astype(np.uint8)
 
 
-worlds = st.tuples(st.integers(0, 2**32 - 1), st.tuples(st.integers(1, 24), st.integers(1, 24)), st.integers(1, 4), st.integers(1, 5))
+worlds = st.tuples(
+    st.integers(0, 2**32 - 1), st.tuples(st.integers(1, 24), st.integers(1, 24)), st.integers(1, 4), st.integers(1, 5)
+)
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +183,9 @@ def test_by_command_in_three_forms(tmp_path: Path):
         counts.add(len(read(tmp_path / name)))
         assert f"wrote {tmp_path / name} with {max(counts)} polygons" in result.stdout
     assert len(counts) == 1
-    wrong = CliRunner().invoke(cli.app, ["polygons", str(tmp_path / "map"), "--class", "fen", "--out", str(tmp_path / "b.gpkg")])
+    wrong = CliRunner().invoke(
+        cli.app, ["polygons", str(tmp_path / "map"), "--class", "fen", "--out", str(tmp_path / "b.gpkg")]
+    )
     assert isinstance(wrong.exception, MapError)
     assert "has no class 'fen', but background, channel, water, road" in str(wrong.exception)
     assert not (tmp_path / "b.gpkg").exists()
