@@ -6,6 +6,7 @@ adjacency), so that lines cross at a pixel or not at all.
 Source: Gonzalez and Woods, Digital Image Processing, section 2.5.1 (m-adjacency).
 """
 
+from array import array
 from collections.abc import Iterator
 
 import numpy as np
@@ -69,36 +70,41 @@ def lengths_m(skeleton: Skeleton, links: np.ndarray, pixel_m_yx: tuple[float, fl
 
 def iter_paths(skeleton: Skeleton) -> Iterator[list[int]]:
     """Lines from node to node (ends and branchings), then rings without any; a ring ends where it began."""
-    links = link(skeleton)
-    around: list[list[int]] = [[] for _ in range(len(skeleton.rows))]
-    for one, other in links.tolist():
-        around[one].append(other)
-        around[other].append(one)
-    passed = [False] * len(around)
+    around = _Around(link(skeleton), len(skeleton.rows))
+    passed = np.zeros(len(skeleton.rows), bool)
     begun: set[tuple[int, int]] = set()
-    for start, nexts in enumerate(around):
-        if len(nexts) != 2:
-            passed[start] = True
-            for following in sorted(nexts):
-                if (start, following) not in begun:
-                    path = _walk(around, start, following)
-                    begun.add((path[-1], path[-2]))
-                    for pixel in path:
-                        passed[pixel] = True
-                    yield path
-    for start, done in enumerate(passed):
-        if not done:  # as it is by now: walking marks what it passes
-            path = _walk(around, start, min(around[start]))
-            for pixel in path:
-                passed[pixel] = True
+    for start in np.flatnonzero(around.degree != 2).tolist():
+        for following in around.of(start):
+            if (start, following) not in begun:
+                path = _walk(around, start, following)
+                begun.add((path[-1], path[-2]))
+                passed[path] = True
+                yield path
+    for start in np.flatnonzero((around.degree == 2) & ~passed).tolist():
+        if not passed[start]:
+            path = _walk(around, start, around.of(start)[0])
+            passed[path] = True
             yield path
 
 
-def _walk(around: list[list[int]], start: int, following: int) -> list[int]:
+class _Around:
+    """Each pixel's neighbours along its links, ascending."""
+
+    def __init__(self, links: np.ndarray, count: int) -> None:
+        both = np.concatenate([links, links[:, ::-1]])
+        both = both[np.lexsort((both[:, 1], both[:, 0]))]
+        self.degree = np.bincount(both[:, 0], minlength=count)
+        self._starts = array("q", np.concatenate([[0], np.cumsum(self.degree)]).astype(np.int64).tobytes())
+        self._others = array("q", both[:, 1].astype(np.int64).tobytes())
+
+    def of(self, pixel: int) -> list[int]:
+        return self._others[self._starts[pixel] : self._starts[pixel + 1]].tolist()
+
+
+def _walk(around: _Around, start: int, following: int) -> list[int]:
     path = [start, following]
-    while len(around[path[-1]]) == 2 and path[-1] != start:
-        one, other = around[path[-1]]
-        path.append(other if one == path[-2] else one)
+    while path[-1] != start and len(nexts := around.of(path[-1])) == 2:
+        path.append(nexts[1] if nexts[0] == path[-2] else nexts[0])
     return path
 
 
