@@ -6,15 +6,15 @@ from import_graph import imported, modules, ours
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "classes", "bands", "grid", "params"}),
-    frozenset({"raster", "manifest"}),
+    frozenset({"raster", "manifest", "vectors", "mapfiles"}),
     frozenset({"sources", "products", "preprocess", "indices", "composite", "elevation", "elevation_tiles", "sample",
                "dataset", "split", "folds", "distribution", "class_weights", "contract", "models", "losses", "backbones",
-               "weights", "reducers", "metrics", "linear", "http", "copernicus", "stac", "bring", "layout",
+               "weights", "reducers", "metrics", "thresholds", "doubt", "linear", "http", "copernicus", "stac", "bring", "layout",
                "mask_catalogue", "unpack"}),
     frozenset({"task", "optimise", "train", "crossval", "fit", "resume", "watch", "examine", "infer", "ensemble", "mosaic", "layers",
-               "maps", "scoring", "yardstick", "report", "cautions", "atlas", "blockmap", "figures", "pictures",
+               "maps", "scoring", "yardstick", "calibrate", "conformal", "assess", "polygons", "centrelines", "report", "cautions", "atlas", "blockmap", "figures", "pictures",
                "standings", "plots"}),
-    frozenset({"stage", "cli", "outcome", "recipes", "jobs", "salvage", "summary", "unattended", "provision"}),
+    frozenset({"stage", "cli", "commands", "outcome", "recipes", "jobs", "salvage", "summary", "unattended", "provision"}),
 )  # fmt: skip
 """Rooms from the bottom up: words, disk, science, acts, edge."""
 BESIDE: dict[str, frozenset[str]] = {
@@ -23,6 +23,8 @@ BESIDE: dict[str, frozenset[str]] = {
     "folds": frozenset({"split"}),
     "contract": frozenset({"distribution"}),
     "manifest": frozenset({"raster"}),
+    "mapfiles": frozenset({"raster"}),
+    "thresholds": frozenset({"metrics"}),
     "preprocess": frozenset({"products", "indices", "composite", "elevation"}),
     "sources": frozenset({"sample", "http", "copernicus", "stac", "bring", "elevation_tiles", "layout", "unpack"}),
     "stac": frozenset({"bring", "copernicus", "http", "products"}),
@@ -49,7 +51,9 @@ BESIDE: dict[str, frozenset[str]] = {
     "plots": frozenset({"figures"}),
     "salvage": frozenset({"summary"}),
     "unattended": frozenset({"salvage"}),
-    "cli": frozenset({"stage", "jobs", "outcome", "recipes", "salvage", "summary", "unattended", "provision"}),
+    "cli": frozenset(
+        {"commands", "stage", "jobs", "outcome", "recipes", "salvage", "summary", "unattended", "provision"}
+    ),
 }
 """Room → rooms of its own layer that it may import."""
 

@@ -67,8 +67,10 @@ def test_members_are_averaged_where_they_have_data_and_their_disagreement_told()
 
 
 def test_an_unknown_reducer_names_those_that_there_are() -> None:
-    with pytest.raises(EnsembleError, match=r"reducer 'vote' has no file src/thalweg/reducers/vote.py; there are mean"):
-        reducers.load("vote")
+    with pytest.raises(
+        EnsembleError, match=r"reducer 'average' has no file src/thalweg/reducers/average.py; there are max, mean"
+    ):
+        reducers.load("average")
 
 
 def test_a_tally_counts_per_scene_and_per_probability() -> None:

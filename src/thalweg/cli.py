@@ -9,6 +9,9 @@ from typing import Annotated
 import typer
 
 from thalweg import jobs, outcome, params, provision, recipes, stage, summary, unattended
+from thalweg.commands import assess
+from thalweg.commands.lines import lines
+from thalweg.commands.polygons import polygons
 from thalweg.errors import ParamsError, ThalwegError
 from thalweg.params.classes import Classes
 from thalweg.params.ensembles import Ensemble
@@ -18,6 +21,9 @@ from thalweg.params.split import Split
 from thalweg.params.yardsticks import Yardstick
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+app.add_typer(assess.app, name="assess")
+app.command()(polygons)
+app.command()(lines)
 
 
 @app.command()

@@ -115,3 +115,15 @@ class DegradedDataWarning(UserWarning):
 
 class ArchiveError(ThalwegError, ValueError):
     """An archive is damaged, or would write what it must not."""
+
+
+class VectorError(ThalwegError, OSError):
+    """A vector file cannot be written or read as required."""
+
+
+class MapError(ThalwegError, ValueError):
+    """A finished map is not what is to be measured, or does not hold what is asked for."""
+
+
+class AssessError(ThalwegError, ValueError):
+    """A sample of a map cannot be drawn or evaluated as asked."""
