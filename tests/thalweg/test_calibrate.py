@@ -166,7 +166,8 @@ def test_abstaining_keeps_its_rate_on_what_is_drawn_alike(seed, rate):
     labels = conformal.to_abstained(probs[4000:].T, probs[4000:].argmax(1).astype(np.uint8), rule.least)
     said = labels != IGNORE
     assert said.any()
-    assert (labels != truth[4000:])[said].mean() <= rate + 0.03
+    spread = np.sqrt(2 * rate * (1 - rate) / said.sum())  # of the choice and of the check
+    assert (labels != truth[4000:])[said].mean() <= rate + 5 * spread
     assert set(rule.wrong_elsewhere) <= {"0", "1", "2", "3"}
 
 
