@@ -48,6 +48,7 @@ def _ran(root: Path, member: str, **facts) -> None:
 
 def test_the_table_says_who_finished_and_where_the_log_is(sample):
     make_metrics(sample)
+    shutil.copy(sample / "metrics/unet.json", sample / "metrics/boosting.json")
     _ran(sample, "unet", status="done", seconds=83.4)
     _ran(sample, "fcn", status="failed", seconds=3.2, error="models.fcn: the loss is nan")
     _ran(sample, "farseg", status="running")
@@ -59,6 +60,7 @@ def test_the_table_says_who_finished_and_where_the_log_is(sample):
     }  # fmt: skip
     scores = json.loads((sample / "metrics/unet.json").read_text())
     assert found["unet"].test == scores["test"]["iou_palaeochannel"]
+    assert found["boosting"].test == found["unet"].test
     assert found["fcn"].test is None, "its metrics file is of an earlier run"
     assert found["fcn"].error == "models.fcn: the loss is nan"
     assert found["farseg"].error == "it was killed"

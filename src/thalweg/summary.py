@@ -49,7 +49,7 @@ def build(root: Path, unfinished: Collection[str], only: Collection[str] | None 
     """
     file = root / params.PARAMS_FILE
     names = {"train": [*params.load_items(Member, file)], "yardstick": [*params.load_items(Yardstick, file)]}
-    standings = read_standings(root / "metrics", names["train"], Path(), (), Path(), names["yardstick"])
+    standings = read_standings(root / "metrics", names["train"], Path(), (), Path(), yardsticks=names["yardstick"])
     scored = {row.name: row for row in standings.rows}
     key = leading_key(params.load(Classes, path=file).names)
     stuck = any(name.partition("@")[0] in BEFORE for name in unfinished)
