@@ -1,7 +1,6 @@
 """The yardstick: the trees are scikit-learn's own, learn from training ground alone, and stand beside the members."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,8 +29,7 @@ def filled(labels, classes: int, channels: int = 3, **changes):
     image = torch.from_numpy(np.random.default_rng(0).normal(size=(1, channels, 24, 24)).astype(np.float32))
     features = trees.features(image)[0].permute(1, 2, 0).flatten(0, 1).numpy()
     booster = yardstick.grow(features, labels(features), chosen)
-    card = SimpleNamespace(normalisation=SimpleNamespace(mean=[0.0] * channels, std=[1.0] * channels))
-    yardstick.fill(trees, booster, card, classes)
+    yardstick.fill(trees, booster, classes)
     return trees, image, features, booster
 
 
@@ -112,6 +110,18 @@ def sampled(world, **changes):
     chosen = params(**changes)
     card = yardstick._draft_card("y", chosen, CLASSES, reader, chips, stats)
     return yardstick.sample_pixels(models.network(card), reader, chips, chosen)
+
+
+def test_what_is_learnt_from_is_what_is_predicted_from(world, tmp_path, monkeypatch):
+    seen = []
+    grow = yardstick.grow
+    monkeypatch.setattr(yardstick, "grow", lambda *given: (seen.append(given[0]), grow(*given))[1])
+    yardstick.fit_yardstick("boosting", params(pixels=10**6), CLASSES, places(world, tmp_path))
+    network = models.network(read_card(tmp_path / "model"))
+    models.load_weights(network, tmp_path / "model")
+    reader = ChipReader(world / "scenes" / GRID, world / "split", GRID)
+    again, _ = yardstick.sample_pixels(network, reader, read_chips(world / "split", GRID), params(pixels=10**6))
+    np.testing.assert_array_equal(seen[0], again)
 
 
 def test_one_class_alone_is_refused():

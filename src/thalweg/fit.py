@@ -69,14 +69,14 @@ def fit(task: SegmentationTask, train: Train, training: DataLoader[Any], validat
         task.network.architecture.to(memory_format=torch.channels_last)
     if train.compile:
         task.compile()
-    if member.lr == "auto":
-        task.lr = find_lr(task, training)
     patience = EarlyStopping(MONITOR, mode="max", patience=member.patience, check_on_train_epoch_end=True)
     stopping = [patience] if validation else []
     on_terminal = sys.stderr.isatty()
     lines = [] if on_terminal else [EpochLines()]
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # filling costs a tenth
     with _quiet(), _translated(task, train):
+        if member.lr == "auto":
+            task.lr = find_lr(task, training, train.accelerator)
         trainer = pl.Trainer(
             accelerator=train.accelerator, devices=train.devices, num_nodes=train.num_nodes, strategy=train.strategy,
             precision=_precision(train), gradient_clip_val=member.clip_norm, accumulate_grad_batches=member.accumulate,
@@ -88,15 +88,19 @@ def fit(task: SegmentationTask, train: Train, training: DataLoader[Any], validat
     return Fitted(keeper, str(trainer.strategy.root_device), keeper.resumed_from, task.lr)
 
 
-def find_lr(task: SegmentationTask, training: DataLoader[Any]) -> float:
+def find_lr(task: SegmentationTask, training: DataLoader[Any], accelerator: str = "auto") -> float:
     """The rate for `lr: auto`: one pass of rising rates, after which the weights are as they were.
 
     Raises:
         TrainingError: The loss never falls.
     """
-    network, device = task.network, torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network, device = (
+        task.network,
+        torch.device("cuda" if accelerator in ("auto", "cuda") and torch.cuda.is_available() else "cpu"),
+    )
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     network.to(device).train()
+    task.loss.to(device)
     rates, losses = optimise.range_rates(RANGE_STEPS), []
     mover = optimise.optimizer(task.member, network.parameters(), rates[0])
     for rate, (pixels, target) in zip(rates, _endless(training), strict=False):
@@ -111,6 +115,7 @@ def find_lr(task: SegmentationTask, training: DataLoader[Any]) -> float:
         mover.step()
     network.load_state_dict(before)
     network.cpu()
+    task.loss.cpu()
     found = optimise.steepest(rates, losses)
     if found is None:
         raise TrainingError(

@@ -1,6 +1,7 @@
 """Trains one member, examines it on held-out ground, and writes its model, metrics, history and held-out record."""
 
 import importlib.metadata
+import math
 import shutil
 import warnings
 from collections.abc import Sequence
@@ -183,10 +184,12 @@ def _shown(train: Train, classes: Classes, data: Data) -> watch.Shown:
 
 
 def _halved(member: Member) -> Member | None:
-    """The member with half the batch and double the accumulation, or None where there is nothing to halve."""
+    """The member with half the batch and as many chips a step, or None where there is nothing to halve."""
     if member.batch_size < 2:
         return None
-    return member.model_copy(update={"batch_size": member.batch_size // 2, "accumulate": 2 * member.accumulate})
+    half = member.batch_size // 2
+    batches = math.ceil(member.batch_size * member.accumulate / half)
+    return member.model_copy(update={"batch_size": half, "accumulate": batches})
 
 
 def read_data(name: str, member: Member, places: Places) -> Data:

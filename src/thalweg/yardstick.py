@@ -68,9 +68,10 @@ def fit_yardstick(name: str, yardstick: Yardstick, classes: Classes, places: Pla
     chips, stats = read_chips(places.split, yardstick.grid), read_stats(places.split, yardstick.grid)
     card = _draft_card(name, yardstick, classes, reader, chips, stats)
     network = models.network(card)
+    _tell_normalisation(network, card)
     features, labels = sample_pixels(network, reader, chips, yardstick)
     _check(name, yardstick.grid, labels, classes)
-    fill(network.architecture, grow(features, labels, yardstick), card, classes.count)
+    fill(network.architecture, grow(features, labels, yardstick), classes.count)
     panels = Panels(reader, chips, stats)
     heldout = examine(name, Predictor(network, card, "cpu"), reader, chips, panels, _BATCH)
     scores = summary(heldout)
@@ -114,7 +115,7 @@ def grow(features: np.ndarray, labels: np.ndarray, yardstick: Yardstick) -> Hist
     return booster.fit(features, labels)
 
 
-def fill(architecture: torch.nn.Module, booster: Any, card: ModelCard, classes: int) -> None:
+def fill(architecture: torch.nn.Module, booster: Any, classes: int) -> None:
     """Writes grown trees into the architecture's tensors.
 
     A class that no training pixel has gets the lowest score everywhere.
@@ -122,8 +123,6 @@ def fill(architecture: torch.nn.Module, booster: Any, card: ModelCard, classes: 
     trees = architecture
     if not isinstance(trees, BoostedTrees):
         raise TypeError(f"expected BoostedTrees, got {type(architecture).__name__}")
-    trees.mean.copy_(torch.tensor(card.normalisation.mean))
-    trees.std.copy_(torch.tensor([value or 1.0 for value in card.normalisation.std]))
     present = [int(label) for label in booster.classes_]
     columns = [0] if classes == 2 else present
     if classes > 2:
@@ -137,6 +136,13 @@ def fill(architecture: torch.nn.Module, booster: Any, card: ModelCard, classes: 
     for round_number, grown in enumerate(booster._predictors):
         for column, predictor in zip(columns, grown, strict=True):
             _fill_tree(trees, round_number * trees.scores + column, predictor.nodes)
+
+
+def _tell_normalisation(network: models.Network, card: ModelCard) -> None:
+    """Before any feature is made: band ratios are of physical values, in training as in prediction."""
+    trees = _trees(network)
+    trees.mean.copy_(torch.tensor(card.normalisation.mean))
+    trees.std.copy_(torch.tensor([value or 1.0 for value in card.normalisation.std]))
 
 
 def _fill_tree(trees: BoostedTrees, row: int, nodes: np.ndarray) -> None:

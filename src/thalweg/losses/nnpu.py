@@ -29,6 +29,7 @@ class NonNegativePU(nn.Module):
         positive, unlabelled = target == 1, target == 0
         wrong_side = _mean(torch.sigmoid(-margin), positive)
         as_negative = _mean(torch.sigmoid(margin), unlabelled) - self.prior * _mean(torch.sigmoid(margin), positive)
+        as_negative = as_negative * unlabelled.any()  # without unlabelled ground there is no risk of negatives to mend
         gain = self.prior * wrong_side
         plain = gain + as_negative
         # Overfitted: the risk of negatives fell below what it can be; go back, and leave the positives alone

@@ -153,3 +153,11 @@ def test_the_prior_comes_from_the_masks_unless_params_say():
     assert losses.build(given, None, prior=0.05).terms["nnpu"].prior == 0.05
     given["nnpu"]["prior"] = 0.3
     assert losses.build(given, None, prior=0.05).terms["nnpu"].prior == 0.3
+
+
+def test_positives_alone_are_never_pushed_down():
+    loss = losses.build({"nnpu": {"weight": 1.0, "prior": 0.3, "beta": 0.0, "gamma": 1.0}}, None)
+    logits = torch.zeros(1, 2, 4, 4, requires_grad=True)
+    loss(logits, torch.ones(1, 4, 4, dtype=torch.uint8)).backward()
+    assert logits.grad is not None
+    assert (logits.grad[:, 1] < 0).all()

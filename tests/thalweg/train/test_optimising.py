@@ -9,13 +9,13 @@ from member_builder import classes, make_places, member, places, train_params
 from torch import nn
 from torch.utils.data import DataLoader
 
-from thalweg.errors import DegradedDataWarning
+from thalweg.errors import DegradedDataWarning, DeviceMemoryError
 from thalweg.fit import find_lr, fit
 from thalweg.manifest.card import Normalisation
 from thalweg.manifest.scene import Channel
 from thalweg.models import Network
 from thalweg.task import SegmentationTask
-from thalweg.train import train_member
+from thalweg.train import _halved, train_member
 
 CHIPS = 8
 
@@ -123,6 +123,24 @@ def test_out_of_memory_is_tried_once_more_with_half_the_batch(tmp_path, monkeypa
     assert (first["status"], first["batch_size"]) == ("failed", 4)
     assert (second["status"], second["batch_size"], second["accumulate"]) == ("done", 2, 2)
     assert 4 in seen
+
+
+@pytest.mark.parametrize(
+    ("batch", "accumulate", "expected"), [(4, 1, (2, 2)), (3, 1, (1, 3)), (5, 2, (2, 5)), (8, 2, (4, 4))]
+)
+def test_half_a_batch_keeps_the_chips_of_a_step(batch, accumulate, expected):
+    smaller = _halved(member(batch_size=batch, accumulate=accumulate))
+    assert smaller is not None
+    assert (smaller.batch_size, smaller.accumulate) == expected
+
+
+def test_out_of_memory_in_the_range_test_is_ours(tmp_path, monkeypatch):
+    def scarce(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("thalweg.fit.find_lr", scarce)
+    with pytest.raises(DeviceMemoryError, match="lower batch_size"):
+        trained(tmp_path, lr="auto")
 
 
 def test_the_range_test_leaves_the_weights_alone_and_finds_a_rate():
