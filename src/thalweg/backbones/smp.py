@@ -34,6 +34,12 @@ class Smp(AnySize):
         return logits
 
 
+def check_depth(depth: int) -> None:
+    """Raises ValueError unless smp's networks are made of so many stages of an encoder."""
+    if depth not in (3, 4, 5):
+        raise ValueError(f"depth should be 3, 4 or 5, not {depth!r}")
+
+
 def build_smp(
     maker: Callable[..., Any], *, channels: int, classes: int, encoder: str, depth: int, weights: str | None,
     **more: Any,
@@ -52,6 +58,7 @@ def build_smp(
     Raises:
         ValueError: smp or timm has no such encoder, or the network does not take it at that depth.
     """
+    check_depth(depth)
     if encoder.startswith("tu-swin"):
         more = more | {"strict_img_size": False}
     home = torch.get_default_device()

@@ -23,6 +23,4 @@ def build(*, channels: int, classes: int, encoder: str, depth: int, weights: str
     Raises:
         ValueError: The encoder, depth or weights cannot be used.
     """
-    if depth not in (3, 4, 5):
-        raise ValueError(f"depth should be 3, 4 or 5, not {depth!r}")
     return build_smp(DeepLabV3Plus, channels=channels, classes=classes, encoder=encoder, depth=depth, weights=weights)

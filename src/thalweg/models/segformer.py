@@ -24,8 +24,6 @@ def build(*, channels: int, classes: int, encoder: str, depth: int, width: int, 
     Raises:
         ValueError: The encoder, depth or weights cannot be used.
     """
-    if depth not in (3, 4, 5):
-        raise ValueError(f"depth should be 3, 4 or 5, not {depth!r}")
     return build_smp(
         Segformer, channels=channels, classes=classes, encoder=encoder, depth=depth, weights=weights,
         decoder_segmentation_channels=width)  # fmt: skip

@@ -7,7 +7,7 @@ https://arxiv.org/abs/1807.10165.
 from segmentation_models_pytorch import UnetPlusPlus
 from torch import nn
 
-from thalweg.backbones.smp import build_smp
+from thalweg.backbones.smp import build_smp, check_depth
 
 _WIDTHS = (256, 128, 64, 32, 16)
 """Features of the decoder, from the bottom up."""
@@ -26,8 +26,7 @@ def build(*, channels: int, classes: int, encoder: str, depth: int, weights: str
     Raises:
         ValueError: The encoder, depth or weights cannot be used.
     """
-    if depth not in (3, 4, 5):
-        raise ValueError(f"depth should be 3, 4 or 5, not {depth!r}")
+    check_depth(depth)
     return build_smp(
         UnetPlusPlus, channels=channels, classes=classes, encoder=encoder, depth=depth, weights=weights,
         decoder_channels=_WIDTHS[-depth:])  # fmt: skip

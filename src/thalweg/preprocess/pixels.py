@@ -19,10 +19,9 @@ from thalweg.params.grids import GridParams
 from thalweg.params.masks import Masks
 from thalweg.preprocess import channels as channel_room
 from thalweg.preprocess import radiometry
-from thalweg.preprocess.masks import onto_grid
 from thalweg.preprocess.measured import Band, bands_on
 from thalweg.preprocess.validity import judge
-from thalweg.products import Delivery, Layer, codes
+from thalweg.products import Delivery
 
 _STRIPE_ROWS = 512
 _CHUNK_BYTES = 4_000_000
@@ -298,8 +297,3 @@ class _Measures:
             codes, _ = self.mask.physical(window)
             values = np.where(np.isin(codes, self.usable), values, np.float32(np.nan))
         return values
-
-
-def read_codes(delivery: Delivery, layer: Layer, outside: int) -> np.ndarray:
-    """A label band on the scene's grid, (H, W)."""
-    return onto_grid(codes.read_codes(layer), layer.grid, delivery.grid, outside)

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 _HOME = Path(__file__).parents[1]
@@ -16,9 +17,14 @@ _SOURCES = tuple(path for room in ROOMS for path in sorted((*_HOME.glob(f"{room}
 
 def fingerprint(parts: object) -> str:
     """Key of a scene: SHA-256 of everything that decides its bytes, the code that makes it included."""
-    code = [hashlib.sha256(path.read_bytes()).hexdigest() for path in _SOURCES]
-    text = json.dumps([parts, code], sort_keys=True, ensure_ascii=True)
+    text = json.dumps([parts, _code()], sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+@cache
+def _code() -> list[str]:
+    """SHA-256 of each source file, read once however many scenes there are."""
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in _SOURCES]
 
 
 def stored(store: Path, key: str, build: Callable[[Path], None]) -> Path:
