@@ -137,7 +137,8 @@ def _make_member(folder: Path, scene: Scene, seed: int) -> None:
                      grid=GRID, pixel_m=20.0, pixel_m_range=(20.0, 20.0), channels=scene.record.channels,
                      deciles=(), shares=(),
                      normalisation=Normalisation(mean=(0.1,) * count, std=(0.05,) * count), classes=CLASSES.legend,
-                     window_px=128, overlap=0.25, temperature=1.0, metrics={}, epoch=0, git_commit=None, products=(),
+                     window_px=128, overlap=0.25, temperature=1.0, calibration=None, preparation={}, metrics={},
+                     epoch=0, git_commit=None, products=(),
                      packages={})  # fmt: skip
     torch.manual_seed(seed)
     models.save_weights(models.network(card).architecture.state_dict(), folder)

@@ -53,4 +53,4 @@ def card(architecture="unet", options=None, classes=2, channels=None) -> ModelCa
         schema_version=1, member="m", architecture=architecture, options=options or OPTIONS[architecture],
         architecture_sha256="", grid="g", pixel_m=60.0, pixel_m_range=(60.0, 60.0), deciles=(), shares=(), channels=channels, normalisation=normal,
         classes=tuple(ClassInfo(name=f"c{k}", color="#000000") for k in range(classes)), window_px=16, overlap=0.5,
-        temperature=1.0, metrics={}, epoch=0, git_commit=None, products=(), packages={})  # fmt: skip
+        temperature=1.0, calibration=None, preparation={}, metrics={}, epoch=0, git_commit=None, products=(), packages={})  # fmt: skip

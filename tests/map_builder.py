@@ -38,7 +38,7 @@ def make_member(folder: Path, scene: Scene, legend=LEGEND, seed: int = 0, window
         architecture_sha256="0" * 64, grid=scene.record.grid, pixel_m=60.0,
         pixel_m_range=(20.0, 60.0), deciles=(), shares=(), channels=scene.record.channels,
         normalisation=Normalisation(mean=(0.18,) * bands, std=(0.05,) * bands), classes=legend, window_px=window_px,
-        overlap=0.5, temperature=1.0, metrics={}, epoch=0, git_commit=None, products=(), packages={},
+        overlap=0.5, temperature=1.0, calibration=None, preparation={}, metrics={}, epoch=0, git_commit=None, products=(), packages={},
     )  # fmt: skip
     torch.manual_seed(seed)
     network = models.network(card)

@@ -30,7 +30,7 @@ def make_card(classes: int = 2, channels: int = 2, temperature: float = 1.0) -> 
         ModelCard.model_construct(
             schema_version=SCHEMA, member="linear", architecture="linear", options={}, architecture_sha256="0" * 64,
             grid="g", pixel_m=60.0, pixel_m_range=(60.0, 60.0), deciles=(), shares=(), channels=bands, normalisation=Normalisation(mean=(0.0,) * channels,
-            std=(1.0,) * channels), classes=legend, window_px=16, overlap=0.5, temperature=temperature,
+            std=(1.0,) * channels), classes=legend, window_px=16, overlap=0.5, temperature=temperature, calibration=None, preparation={},
             metrics={}, epoch=0, git_commit=None, products=(), packages={},
         ).model_dump_json(warnings=False)
     )  # fmt: skip

@@ -261,7 +261,8 @@ def draft_card(name: str, member: Member, classes: Classes, data: Data) -> Model
         pixel_m=pixel_m[0], pixel_m_range=(min(pixel_m), max(pixel_m)), channels=scenes[0].channels,
         deciles=data.stats.deciles, shares=data.stats.shares,
         normalisation=Normalisation(mean=data.stats.mean, std=data.stats.std), classes=classes.legend,
-        window_px=member.window_px, overlap=member.overlap, temperature=1.0, metrics={}, epoch=0,
+        window_px=member.window_px, overlap=member.overlap, temperature=1.0, calibration=None,
+        preparation={}, metrics={}, epoch=0,
         git_commit=git_commit(),
         products=tuple(sorted({record.product for record in scenes})),
         packages={package: importlib.metadata.version(package) for package in PACKAGES})  # fmt: skip

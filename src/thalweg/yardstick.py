@@ -208,7 +208,8 @@ def _draft_card(
         pixel_m=pixel_m[0], pixel_m_range=(min(pixel_m), max(pixel_m)), channels=scenes[0].channels,
         deciles=stats.deciles, shares=stats.shares,
         normalisation=Normalisation(mean=stats.mean, std=stats.std), classes=classes.legend,
-        window_px=yardstick.window_px, overlap=overlap, temperature=1.0, metrics={}, epoch=0, git_commit=git_commit(),
+        window_px=yardstick.window_px, overlap=overlap, temperature=1.0, calibration=None,
+        preparation={}, metrics={}, epoch=0, git_commit=git_commit(),
         products=tuple(sorted({record.product for record in scenes})),
         packages={package: importlib.metadata.version(package) for package in PACKAGES})  # fmt: skip
 

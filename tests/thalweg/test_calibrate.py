@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from thalweg import calibrate, conformal, doubt
 from thalweg.classes import IGNORE
 from thalweg.errors import EnsembleError
+from thalweg.manifest.calibration import softmax
 
 
 def drawn(count: int, seed: int, sharpness: float = 1.0, classes: int = 3):
@@ -114,9 +115,9 @@ def test_nothing_labelled_is_an_error():
 
 def test_probs_come_back_from_their_logits():
     probs = np.array([[0.2, 0.999], [0.8, 0.001]], np.float32)
-    np.testing.assert_allclose(calibrate.softmax(calibrate.to_logits(probs)), probs, rtol=1e-5)
+    np.testing.assert_allclose(softmax(calibrate.to_logits(probs)), probs, rtol=1e-5)
     assert np.isfinite(calibrate.to_logits(np.array([[0.0], [1.0]]))).all()
-    np.testing.assert_allclose(calibrate.softmax(np.array([[1e4], [0.0]], np.float32)), [[1], [0]])
+    np.testing.assert_allclose(softmax(np.array([[1e4], [0.0]], np.float32)), [[1], [0]])
 
 
 def test_sets_by_hand():
@@ -137,7 +138,7 @@ def test_sets_by_hand():
 @given(seed=st.integers(0, 1000), rate=st.sampled_from([0.05, 0.1, 0.3]), sharpness=st.sampled_from([0.3, 1.0, 5.0]))
 def test_sets_cover_what_is_drawn_alike(seed, rate, sharpness):
     logits, truth = drawn(6000, seed, sharpness)
-    probs = calibrate.softmax(logits, 1)
+    probs = softmax(logits, 1)
     rule = conformal.choose_sets(probs[:3000], truth[:3000], np.arange(3000) % 3, rate)
     inside = conformal.to_sets(probs[3000:].T, rule.least)[truth[3000:], np.arange(3000)]
     assert 1 - inside.mean() <= rate + 0.03
@@ -161,7 +162,7 @@ def test_abstaining_by_hand():
 @given(seed=st.integers(0, 1000), rate=st.sampled_from([0.1, 0.2]))
 def test_abstaining_keeps_its_rate_on_what_is_drawn_alike(seed, rate):
     logits, truth = drawn(8000, seed)
-    probs = calibrate.softmax(logits, 1)
+    probs = softmax(logits, 1)
     rule = conformal.choose_abstain(probs[:4000], truth[:4000], np.arange(4000) % 4, rate)
     labels = conformal.to_abstained(probs[4000:].T, probs[4000:].argmax(1).astype(np.uint8), rule.least)
     said = labels != IGNORE

@@ -155,8 +155,12 @@ def test_a_large_scene_is_sampled(tmp_path, card, monkeypatch):
 def test_a_card_of_an_older_thalweg_is_read_and_of_a_newer_refused(tmp_path, card):
     path = tmp_path / "models" / "one" / "card.json"
     data = json.loads(path.read_text())
-    assert data["schema_version"] == SCHEMA == 2
-    old = {key: value for key, value in data.items() if key not in ("pixel_m_range", "deciles", "shares")}
+    assert data["schema_version"] == SCHEMA == 3
+    old = {
+        key: value
+        for key, value in data.items()
+        if key not in ("pixel_m_range", "deciles", "shares", "calibration", "preparation")
+    }
     path.write_text(json.dumps(old | {"schema_version": 1}))
     upgraded = read_card(path.parent)
     assert upgraded == card.model_copy(update={"pixel_m_range": (60.0, 60.0), "deciles": (), "shares": ()})
@@ -167,5 +171,5 @@ def test_a_card_of_an_older_thalweg_is_read_and_of_a_newer_refused(tmp_path, car
         ):
             read_card(path.parent)
     path.write_text(json.dumps(data | {"schema_version": SCHEMA + 1}))
-    with pytest.raises(CardError, match=r"card.json has schema 3, this Thalweg reads up to 2; update Thalweg"):
+    with pytest.raises(CardError, match=r"card.json has schema 4, this Thalweg reads up to 3; update Thalweg"):
         read_card(path.parent)

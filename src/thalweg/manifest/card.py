@@ -6,9 +6,10 @@ from typing import Any
 from thalweg.classes import ClassInfo
 from thalweg.errors import CardError
 from thalweg.manifest import Record, read_record, upgraded, write_record
+from thalweg.manifest.calibration import Calibration
 from thalweg.manifest.scene import Channel
 
-SCHEMA = 2
+SCHEMA = 3
 WEIGHTS = "weights.safetensors"
 CARD = "card.json"
 
@@ -46,7 +47,11 @@ class ModelCard(Record):
     """Window edge in prediction."""
     overlap: float
     temperature: float
-    """Logits are divided by it; 1 until calibrated."""
+    """Logits are divided by it; 1 until calibrated, and with vector scaling."""
+    calibration: Calibration | None
+    """How the logits are scaled, and why; None: never asked."""
+    preparation: dict[str, Any]
+    """The grid's params as preprocess used them, so that any product can be prepared alike; empty if unknown."""
     metrics: dict[str, float]
     """Headline scores on the validation part: `miou`, `accuracy`."""
     epoch: int
@@ -70,7 +75,7 @@ def read_card(folder: Path) -> ModelCard:
         version = data.get("schema_version")
         if isinstance(version, int) and version > SCHEMA:
             raise CardError(f"{folder / CARD} has schema {version}, this Thalweg reads up to {SCHEMA}; update Thalweg")
-        return upgraded(data, SCHEMA, {1: _to_2})
+        return upgraded(data, SCHEMA, {1: _to_2, 2: _to_3})
 
     remedy = "train the member with `dvc repro` or copy the whole directory"
     return read_record(ModelCard, folder / CARD, remedy, upgrade)
@@ -84,3 +89,8 @@ def write_card(card: ModelCard, folder: Path) -> None:
 def _to_2(data: dict[str, Any]) -> None:
     """Schema 1 knew one pixel size and no distribution of the training pixels."""
     data |= {"pixel_m_range": [data.get("pixel_m"), data.get("pixel_m")], "deciles": [], "shares": []}
+
+
+def _to_3(data: dict[str, Any]) -> None:
+    """Schema 2 knew a temperature alone, and not how its scenes were made."""
+    data |= {"calibration": None, "preparation": {}}
