@@ -7,6 +7,7 @@ BIN := $(abspath $(VENV))/bin
 STAMP := $(VENV)/.thalweg-$(shell cat pyproject.toml requirements.lock | cksum | cut -d' ' -f1)
 export PATH := $(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
+export ONLY JOBS RECIPE  # the shell takes them from there, so that no quote in them is its business
 
 .PHONY: help setup train use test test-all check plots bench clean
 
@@ -22,10 +23,10 @@ $(STAMP): pyproject.toml requirements.lock
 	@rm -f $(VENV)/.thalweg-* && touch $@
 
 train: setup  ## run the pipeline; a failed member does not stop the others (ONLY='*resnet18*' JOBS=2)
-	@thalweg train $(if $(ONLY),--only '$(ONLY)') $(if $(JOBS),--jobs '$(JOBS)')
+	@thalweg train $${ONLY:+--only "$$ONLY"} $${JOBS:+--jobs "$$JOBS"}
 
 use: setup  ## make recipes/RECIPE.yaml the project's params.yaml: make use RECIPE=barkbeetle
-	@thalweg use "$(RECIPE)"
+	@thalweg use "$$RECIPE"
 
 test: setup  ## the default tests, some minutes on two cores
 	OMP_NUM_THREADS=1 python -m pytest -m "not slow" --numprocesses auto --dist loadfile
@@ -44,7 +45,12 @@ plots: setup  ## draw the DVC plots page
 
 bench: setup  ## measure speed and memory against peers and limits
 	python -m benchmarks.chips
-	python -m benchmarks.ensemble_memory
+	python -m benchmarks.map_memory
+	python -m benchmarks.map_memory --full
+	python -m benchmarks.map_throughput
+	python -m benchmarks.map_throughput --peers --pairs 3 --size-px 1600 --classes 7
+	[ ! -d models ] || python -m benchmarks.seams .
+	python -m benchmarks.polygons
 	python -m benchmarks.noop_repro
 	python -m benchmarks.threshold_baseline
 	PYTHONPATH=tests python -m benchmarks.fetch_bytes

@@ -34,6 +34,8 @@ def main(name: Annotated[str, typer.Argument(help="Key under `ensembles` in para
             card_dir=card_dir,
             metrics_path=metrics_path,
             track=rich.progress.track,
+            resume=Path(".cache/resume/ensemble"),
+            place=Path(targets[0]),
         )
 
 

@@ -8,15 +8,18 @@ import rich.progress
 import typer
 
 from thalweg import params, stage
+from thalweg.manifest.rounds import read_round
 from thalweg.params.classes import Classes
 from thalweg.params.grids import GridParams
 from thalweg.params.masks import Masks
+from thalweg.params.round import Round
 from thalweg.preprocess import build_scenes
 
 
 def main(grid: Annotated[str, typer.Argument(help="Key under `grids` in params.yaml.")]) -> None:
     """Reads build/raw and the masks, writes build/scenes/<grid>/<scene>/ with image, validity, mask and scene.json."""
     masks = params.load(Masks)
+    earlier = read_round(Path(params.load(Round).input))
     with stage.outs(f"build/scenes/{grid}") as [staged]:
         build_scenes(
             raw=Path("build/raw"),
@@ -27,6 +30,7 @@ def main(grid: Annotated[str, typer.Argument(help="Key under `grids` in params.y
             classes=params.load(Classes),
             target=staged,
             store=Path(".cache/scenes"),
+            earlier=earlier,
             track=partial(rich.progress.track, description=f"scenes on {grid}"),
         )
 

@@ -1,8 +1,9 @@
-"""Stage report: one self-contained page about the run."""
+"""Stage report: one self-contained page about the run, and the STAC collection of its maps."""
 
 from pathlib import Path
 
 from thalweg import params, stage
+from thalweg.maps.collection import find_items, write_collection
 from thalweg.params.classes import Classes
 from thalweg.params.crossval import Crossval
 from thalweg.params.ensembles import Ensemble
@@ -16,13 +17,16 @@ from thalweg.report import Files, Plan, build_report
 def main() -> None:
     """Writes the page that a reader opens first.
 
-    Reads metrics/, plots/, maps/, build/scenes, build/split and build/raw/products.json. Writes report/index.html.
+    Reads metrics/, plots/, maps/, build/scenes, build/split and build/raw/products.json. Writes report/index.html, and
+    report/collection.json, the STAC collection of the maps.
     """
     plan = Plan(fetch=params.load(Fetch), classes=params.load(Classes), split=params.load(Split),
                 members=params.load_items(Member), yardsticks=params.load_items(Yardstick),
                 ensembles=params.load_items(Ensemble), crossval=tuple(params.load_items(Crossval)))  # fmt: skip
-    with stage.outs("report/index.html") as [page]:
-        build_report(Files.below(Path()), plan, page)
+    files = Files.below(Path())
+    with stage.outs("report/index.html", "report/collection.json") as [page, collection]:
+        build_report(files, plan, page)
+        write_collection(find_items(files.maps, plan.ensembles), collection, Path("report"))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from thalweg import params, stage
+from thalweg.manifest.rounds import read_round
 from thalweg.params.classes import Classes
 from thalweg.params.grids import GridParams
+from thalweg.params.round import Round
 from thalweg.params.split import Split
 from thalweg.split.build import build_split
 
@@ -12,8 +14,9 @@ from thalweg.split.build import build_split
 def main() -> None:
     """Divides the ground of build/scenes into train, val and test blocks: build/split with chips and statistics."""
     grids = params.load_items(GridParams)
+    earlier = read_round(Path(params.load(Round).input))
     with stage.outs("build/split") as [target]:
-        build_split(Path("build/scenes"), tuple(grids), params.load(Split), params.load(Classes), target)
+        build_split(Path("build/scenes"), tuple(grids), params.load(Split), params.load(Classes), target, earlier)
 
 
 if __name__ == "__main__":

@@ -24,12 +24,6 @@ THIRD = ClassInfo(name="water", color="#000000")
 CHANNELS = ("B04", "B8A")
 
 
-def make_ensemble(**changes) -> Ensemble:
-    values = {"members": ("one",), "grid": "g60", "scenes": ("*",), "reducer": "mean", "tta": False, "overlap": 0.5,
-              "threshold": "iou"}  # fmt: skip
-    return Ensemble(**values | changes)
-
-
 def make_member(folder: Path, scene: Scene, legend=LEGEND, seed: int = 0, window_px: int = 32) -> None:
     """A model directory with fresh weights that `seed` decides."""
     bands = len(scene.record.channels)
@@ -92,10 +86,11 @@ class Room:
     def grid(self) -> Path:
         return self.root / "scenes" / "g60"
 
-    def build(self, ensemble: Ensemble, classes: Classes = CLASSES, members=None) -> dict:
+    def build(self, ensemble: Ensemble, classes: Classes = CLASSES, members=None, resume=None, track=None) -> dict:
         build_map("main", ensemble, classes, models=self.root / "models", scenes_root=self.root / "scenes",
                   split=self.root / "split", map_dir=self.root / "map", card_dir=self.root / "card",
-                  metrics_path=self.root / "metrics.json", members=members, device="cpu")  # fmt: skip
+                  metrics_path=self.root / "metrics.json", members=members, device="cpu", resume=resume,
+                  track=track)  # fmt: skip
         """The map's metrics, and from its card those of its members."""
         card = json.loads((self.root / "card" / "card.json").read_text())
         members = {name: entry["scores"] for name, entry in card["members"].items()}

@@ -61,9 +61,9 @@ def member(**changes: Any) -> Member:
         "model": "unet", "options": {"widths": [8, 16], "dropout": 0.1, "upsample": "nearest"}, "grid": GRID, "seed": 3,
         "loss": {"cross_entropy": 1.0, "dice": 1.0}, "class_weights": "none", "augment": {"d4": 1.0, "gain": 0.05}, "chip_px": CHIP_PX,
         "chips_per_epoch": 16, "sampler": "random", "least_valid": 0.0, "oversample": None, "train_prop": None,
-        "train_count": None, "area": None, "freeze": (), "thaw_epochs": None, "prior_bias": False, "batch_size": 4, "max_epochs": 3, "patience": 3, "keep": "best", "optimizer": "adamw",
+        "train_count": None, "area": None, "freeze": (), "thaw_epochs": None, "prior_bias": False, "after": "masks/none.yaml", "holdout": None, "active": None, "batch_size": 4, "max_epochs": 3, "patience": 3, "keep": "best", "optimizer": "adamw",
         "lr": 0.01, "weight_decay": 0.01, "schedule": "one_cycle", "warmup_epochs": 0.0, "clip_norm": None, "accumulate": 1, "ema": None,
-        "window_px": CHIP_PX, "overlap": 0.5,
+        "calibrate": "none", "window_px": CHIP_PX, "overlap": 0.5,
     }  # fmt: skip
     return Member(**(values | changes))
 

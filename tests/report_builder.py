@@ -72,11 +72,11 @@ def make_crossval(root: Path, member: str = "unet") -> None:
     write_crossval(found, root / "metrics" / "crossval" / f"{member}.json")
 
 
-def make_shift(root: Path, shift: dict[str, dict[str, float]]) -> None:
-    """Stability indices of the map's member `unet`."""
+def make_shift(root: Path, shift: dict[str, dict[str, float]], pooled: dict[str, float]) -> None:
+    """Stability indices of the map's member `unet`: of single scenes, and of all together."""
     path = root / "ensembles" / "main" / "card.json"
     card = json.loads(path.read_text())
-    card["members"]["unet"]["shift"] = shift
+    card["members"]["unet"] |= {"shift": shift, "pooled_shift": pooled}
     _write(path, card)
 
 

@@ -75,6 +75,7 @@ def make_scene(
         schema_version=SCHEMA,
         name=name,
         grid=folder.name,
+        preparation={},
         product=name,
         baseline="05.11",
         offsets_applied=dict.fromkeys(channels, -1000.0),

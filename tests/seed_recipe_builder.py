@@ -77,7 +77,8 @@ def small(recipe: str, root: Path, member: str, options: dict[str, Any], changes
         section[last] = value
     root.mkdir(parents=True, exist_ok=True)
     (root / "masks").mkdir(exist_ok=True)
-    (root / "masks/none.yaml").write_text((ROOT / "masks/none.yaml").read_text())
+    for name in ("none", "first"):
+        (root / f"masks/{name}.yaml").write_text((ROOT / f"masks/{name}.yaml").read_text())
     with (root / "params.yaml").open("w") as stream:
         YAML().dump(content, stream)
 

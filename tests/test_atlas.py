@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapely
+from ensemble_builder import make_ensemble
 from hypothesis import given
 from hypothesis import strategies as st
 from report_builder import CLASSES, LEGEND, make_map, make_split
@@ -17,11 +18,8 @@ from thalweg.classes import ClassInfo
 from thalweg.errors import StageError
 from thalweg.grid import Window
 from thalweg.params.classes import Classes
-from thalweg.params.ensembles import Ensemble
 
-MAIN = Ensemble(
-    members=("unet",), grid="s2_60m", scenes=("*A",), reducer="mean", tta=False, overlap=0.5, threshold="argmax"
-)
+MAIN = make_ensemble(members=["unet"], grid="s2_60m", scenes=["*A"], threshold="argmax")
 
 
 def test_scenes_that_touch_are_one_piece_and_the_largest_comes_first():

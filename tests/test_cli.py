@@ -75,7 +75,7 @@ def test_check_names_every_fault_and_every_sound_recipe(project: Path, monkeypat
 def _salvaged(monkeypatch: pytest.MonkeyPatch, root: Path, finished: tuple[str, ...]) -> None:
     from thalweg import salvage
 
-    def build(at: Path) -> salvage.SalvageResult:
+    def build(at: Path, *_: object) -> salvage.SalvageResult:
         maps = {"main": finished} if finished else {}
         if finished:
             make_map(at / "salvage")
@@ -87,6 +87,8 @@ def _salvaged(monkeypatch: pytest.MonkeyPatch, root: Path, finished: tuple[str, 
         )  # fmt: skip
 
     monkeypatch.setattr(salvage, "build", build)
+    unfinished = {f"train@{name}" for name in ("unet", "fcn", "farseg") if name not in finished}
+    monkeypatch.setattr(cli, "read_changed_stages", lambda _: unfinished)
     make_run(root)
     for member in finished:
         make_history(root / "build/history", member)
@@ -110,10 +112,25 @@ def test_salvage_reports_the_finished_members_and_exits_1(project: Path, monkeyp
     assert json.loads((project / "metrics/summary.json").read_text())["failed"] == ["farseg"]
     assert "not finished: train@farseg" in result.stderr
     assert "stale: maps/main is" in result.stderr
+    assert (project / "salvage/report/collection.json").is_file()
     page = (project / "salvage/report/index.html").read_text("utf-8")
     assert "farseg did not finish" in page
     assert (project / "salvage/plots/confusion/fcn.png").is_file()
     assert "Not finished by the last: train@farseg." in (project / outcome.STALE).read_text()
+
+
+def test_a_table_is_there_whatever_becomes_of_the_maps(project: Path, monkeypatch: pytest.MonkeyPatch):
+    from thalweg import salvage
+
+    def full(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    _salvaged(monkeypatch, project, ("unet", "fcn"))
+    monkeypatch.setattr(salvage, "build", full)
+    result = _run("salvage")
+    assert isinstance(result.exception, OSError), "a bug keeps its traceback"
+    assert json.loads((project / "metrics/summary.json").read_text())["failed"] == ["farseg"]
+    assert "farseg        failed" in result.stdout
 
 
 def test_salvage_of_nothing_says_so(project: Path, monkeypatch: pytest.MonkeyPatch):

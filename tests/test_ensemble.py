@@ -8,7 +8,8 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 import rasterio
-from map_builder import CLASSES, LEGEND, THIRD, Room, make_chips, make_ensemble, make_member, make_parts, quarters
+from ensemble_builder import make_ensemble
+from map_builder import CLASSES, LEGEND, THIRD, Room, make_chips, make_member, make_parts, quarters
 from scene_builder import make_scene
 
 from thalweg.classes import IGNORE
@@ -39,7 +40,8 @@ def test_a_map_of_two_members_and_two_scenes(room) -> None:
     probs, classes, uncertainty = (room.read(f"{name}.tif") for name in ("probs", "classes", "uncertainty"))
     assert probs.shape == (2, 94, 144)
     assert {path.name for path in (room.root / "map").iterdir()} == {
-        "probs.tif", "classes.tif", "uncertainty.tif", "classes.qml", "classes.tif.aux.xml"}  # fmt: skip
+        "probs.tif", "classes.tif", "uncertainty.tif", "classes.qml", "probs.qml", "uncertainty.qml",
+        "classes.tif.aux.xml", "main.json"}  # fmt: skip
     nowhere = np.ones((94, 144), bool)
     nowhere[:70, :90] = False
     nowhere[30:, 80:] = False
@@ -195,7 +197,7 @@ def test_large_maps_are_valid_cogs_with_overviews(tmp_path) -> None:
     scene = make_scene(tmp_path / "scenes" / "g60", "a", shape=(520, 600))
     make_chips(tmp_path / "split", "g60", {"a": np.full((2, 2), PARTS["train"])})
     make_member(tmp_path / "models" / "one", scene, window_px=128)
-    build_map("main", make_ensemble(threshold="argmax", overlap=0.1), CLASSES, models=tmp_path / "models",
+    build_map("main", make_ensemble(threshold="argmax", overlaps=[0.1]), CLASSES, models=tmp_path / "models",
               scenes_root=tmp_path / "scenes", split=tmp_path / "split", map_dir=tmp_path / "map",
               card_dir=tmp_path / "card", metrics_path=tmp_path / "m.json", device="cpu")  # fmt: skip
     for name in ("probs", "classes", "uncertainty"):
@@ -247,7 +249,8 @@ def test_a_scene_unlike_the_training_is_a_counted_warning_and_on_the_card(room) 
     shares = tuple(distribution.shares(edges) for distribution, edges in zip(seen, deciles, strict=True))
     write_card(card.model_copy(update={"deciles": deciles, "shares": shares}), room.root / "models" / "one")
     with pytest.warns(
-        DegradedDataWarning, match=r"input of member 'one' .* in 2 of 2 scenes, most in B\w+ of \w \(stab"
+        DegradedDataWarning,
+        match=r"input of member 'one' .*, most in B\w+ \(.* the map's 2 scenes together, .* 2 of 2 ",
     ):
         room.build(make_ensemble(members=("one", "two")))
     members = read_ensemble_card(room.root / "card").members
@@ -255,6 +258,7 @@ def test_a_scene_unlike_the_training_is_a_counted_warning_and_on_the_card(room) 
     assert set(members["one"].shift["b"]) == {"B04", "B8A"}
     assert min(members["one"].shift["b"].values()) > 0.25
     assert members["two"].shift == {}, "its card does not know its training pixels"
+    assert max(members["one"].pooled_shift.values()) > 0.25
 
 
 def test_a_threshold_needs_validation_pixels(room) -> None:

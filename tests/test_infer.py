@@ -124,14 +124,14 @@ def test_eight_views_are_turned_back_exactly() -> None:
     pixelwise = nn.Module()
     pixelwise.forward = lambda batch: torch.stack([batch[..., 0].float() / 50, batch[..., 1].float() / 50], 1)
     batch = np.random.default_rng(3).integers(0, 100, (2, 8, 8, 2), dtype=np.int16)
-    once, eight = (Predictor(pixelwise, make_card(), tta=tta).predict(batch) for tta in (False, True))
+    once, eight = (Predictor(pixelwise, make_card(), views=views).predict(batch) for views in (1, 8))
     np.testing.assert_allclose(once, eight, atol=1e-6)
 
 
 def test_eight_views_take_the_direction_out_of_a_model() -> None:
     batch = np.zeros((1, 5, 5, 1), np.int16)
     batch[0, 2, 2] = 400
-    probs = Predictor(Skewed(), make_card(channels=1), tta=True).predict(batch)[0, 1]
+    probs = Predictor(Skewed(), make_card(channels=1), views=8).predict(batch)[0, 1]
     for turned in (np.rot90(probs), probs[::-1], probs.T):
         np.testing.assert_allclose(turned, probs, atol=1e-6)
     assert probs[2, 1] > probs[2, 2]

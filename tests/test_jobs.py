@@ -10,7 +10,7 @@ from thalweg.errors import ParamsError
 from thalweg.jobs import import_jobs
 from thalweg.params.recipe import Recipe
 
-BASE = Path(__file__).parents[1] / "recipes" / "chaco.yaml"
+BASE = Path(__file__).parents[1] / "recipes" / "sample.yaml"
 
 JOBS = """
 - model: unet
@@ -95,6 +95,13 @@ def test_one_job_alone_is_a_jobs_file(tmp_path):
         ("[]", "should hold one job or a list of jobs"),
         ("3", "should hold one job or a list of jobs"),
         ("a: [", "is no YAML"),
+        ("{model: unet, model_params: {features: 64}}", "job 1: model_params: features is 64, expected a list"),
+        ("{model: unet, model_params: [64]}", r"job 1: model_params is \[64\], expected a mapping"),
+        ("{model: fcn, datamodule_params: {patch_size: big}}", "datamodule_params: patch_size is 'big', expected a number"),
+        ("{model: fcn, seed: 1.5}", "job 1: seed is 1.5, expected a whole number"),
+        ("{model: fcn, datamodule_params: {batch_size: 0}}", r"jobs.yaml makes no recipe that holds together \("
+         r"'models.fcn_64.batch_size' is 0: .*\); correct the job"),
+        ("{model: fcn, datamodule_params: {bands: B10}}", r"wants the band\(s\) B10, but"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_none_is_refused_in_a_sentence(tmp_path, text, message):
@@ -104,13 +111,52 @@ def test_a_file_that_is_none_is_refused_in_a_sentence(tmp_path, text, message):
 
 def test_the_command_writes_the_recipe_once(tmp_path):
     out = tmp_path / "mine.yaml"
-    command = ["import-jobs", str(write(tmp_path, JOBS)), "--base", str(BASE), "--out", str(out)]
+    command = [
+        "import-jobs",
+        str(write(tmp_path, JOBS)),
+        "--base",
+        str(BASE.with_name("chaco.yaml")),
+        "--out",
+        str(out),
+    ]
     first = CliRunner().invoke(app, command)
     assert first.exit_code == 0, first.output
     assert f"wrote {out} with unet_64_512, unet_64_512_2" in first.output
     second = CliRunner().invoke(app, command)
     assert isinstance(second.exception, ParamsError)
     assert "is there already" in str(second.exception)
+
+
+def test_nulls_are_as_if_nothing_had_been_said(tmp_path):
+    nothing = (
+        "{model: fcn, seed: null, datamodule: null, model_params: null, datamodule_params: {bands: null, length: null}}"
+    )
+    assert import_jobs(write(tmp_path, nothing), BASE).recipe == import_jobs(write(tmp_path, "model: fcn"), BASE).recipe
+
+
+def test_a_rate_that_pyyaml_reads_as_text(tmp_path):
+    out = tmp_path / "imported.yaml"
+    out.write_text(import_jobs(write(tmp_path, "{model: fcn, model_params: {lr: 3e-4}}"), BASE).recipe)
+    assert Recipe(out).models["fcn_64"].lr == 3e-4
+
+
+def test_what_the_base_cross_validates_is_no_job(tmp_path):
+    base = tmp_path / "base.yaml"
+    name = next(iter(Recipe(BASE).models))
+    base.write_text(BASE.read_text().replace("crossval: {}", f"crossval: {{{name}: {{folds: 3, random: true}}}}"))
+    out = tmp_path / "imported.yaml"
+    imported = import_jobs(write(tmp_path, "model: fcn"), base)
+    out.write_text(imported.recipe)
+    assert Recipe(out).crossval == {}
+    assert imported.notes == (f"the base recipe's crossval.{name} has no job; it was left out",)
+
+
+def test_where_a_recipe_cannot_go(tmp_path):
+    command = ["import-jobs", str(write(tmp_path, JOBS)), "--base", str(BASE), "--out", str(tmp_path / "no/a.yaml")]
+    with pytest.raises(ParamsError, match=r"no, where a.yaml should go, is no folder; make it"):
+        CliRunner().invoke(app, command, catch_exceptions=False)
+    with pytest.raises(ParamsError, match=r"cannot be read \(Is a directory\)"):
+        import_jobs(tmp_path, BASE)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -1,10 +1,15 @@
 """Placing scenes on one map."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
+from pyproj import Transformer
+from scipy.ndimage import binary_erosion
+from scipy.ndimage import label as connected
 
 from thalweg import raster
 from thalweg.errors import EnsembleError
@@ -85,3 +90,76 @@ def test_blocks_cover_every_pixel_once(height, width, size) -> None:
     for window in iter_blocks((height, width), size):
         seen[window.rows, window.cols] += 1
     assert (seen == 1).all()
+
+
+class Onto(NamedTuple):
+    """As params.yaml gives it."""
+
+    crs: str
+    resolution_m: float
+
+
+def ramp(xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
+    """Held values that rise by 40 per 60 m of zone 20's easting and fall by 20 to the north."""
+    return 30_000 + (xs - 797_000) / 60 * 40 - (ys - 7_010_000) / 60 * 20
+
+
+def zones(tmp_path, values) -> list:
+    """Two scenes of neighbouring zones that meet at 60° west, each some 20 km wide and 3 km over the border."""
+    scenes = []
+    for name, crs, col in (("a", "EPSG:32720", 0), ("b", "EPSG:32721", 1)):
+        to_zone = Transformer.from_crs(4326, crs, always_xy=True)
+        border, north = to_zone.transform(-60, -27)
+        west = round(border / 60) * 60 - (20_000 // 60 * 60 if col == 0 else 2_940)
+        where = Grid(crs, Affine(60, 0, west, 0, -60, round(north / 60) * 60), (200, 380))
+        rows, cols = np.mgrid[:200, :380] + 0.5
+        xs, ys = west + cols * 60, where.transform.f - rows * 60
+        onto_map = Transformer.from_crs(crs, "EPSG:32720", always_xy=True)
+        scenes.append(layer(tmp_path / f"{name}.tif", where, values(*onto_map.transform(xs, ys))[None]))
+    return scenes
+
+
+@pytest.mark.parametrize("metres", [60.0, 50.0, 120.0])
+@pytest.mark.parametrize("crs", ["EPSG:32720", "EPSG:32721", "ESRI:102033"])
+def test_two_zones_have_no_seam(tmp_path, crs, metres) -> None:
+    """rasterio's merge wants one CRS; here neighbouring zones meet on either's grid or a third (Albers, equal area)."""
+    for number, values in enumerate((lambda xs, _: np.full(xs.shape, 31_000), lambda xs, ys: np.rint(ramp(xs, ys)))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        scenes = zones(folder, values)
+        covering = map_grid([where for where, _ in scenes], Onto(crs, metres))
+        assert {(covering.transform.c / metres) % 1, (covering.transform.f / metres) % 1} == {0}
+        assert covering.transform.a == -covering.transform.e == metres
+        whole = np.full(covering.shape_yx, PROB_NODATA, np.uint16)
+        for window, held in iter_mosaic(covering, scenes):
+            whole[window.rows, window.cols] = held[0]
+        rows, cols = np.nonzero(whole != PROB_NODATA)
+        xs = covering.transform.c + (cols + 0.5) * metres
+        ys = covering.transform.f - (rows + 0.5) * metres
+        found = whole[rows, cols].astype(float)
+        expected = values(*Transformer.from_crs(crs, "EPSG:32720", always_xy=True).transform(xs, ys))
+        inside = inner(whole != PROB_NODATA)[rows, cols]
+        if number == 0:
+            assert (found == 31_000).all()
+        off = np.abs(found - expected)[inside]
+        # The outermost pixels of a scene lack a neighbour, so they are off by up to half a pixel (30 of a ramp of 40 and
+        # 20 a pixel), which the other scene halves.
+        assert off.max() <= 15 * max(metres / 60, 1) + 2, "also over the border and where the scenes overlap"
+        assert np.quantile(off, 0.98) <= 5
+        _, outsides = connected(np.pad(whole == PROB_NODATA, 1, constant_values=True))
+        assert outsides == 1, "what is not mapped all hangs together outside: no gap"
+
+
+def inner(there: np.ndarray) -> np.ndarray:
+    """Pixels more than two away from anything without a value."""
+    return binary_erosion(there, np.ones((5, 5)))
+
+
+@pytest.mark.parametrize(("crs", "message"), [
+    ("EPSG:4326", r"onto.crs in params.yaml is EPSG:4326 \(WGS 84\), whose unit is not the metre"),
+    ("EPSG:2263", r"whose unit is not the metre .*; give a projected CRS in metres"),
+    ("UTM20", r"onto.crs in params.yaml is 'UTM20', which PROJ cannot read; give e.g. EPSG:32633"),
+])  # fmt: skip
+def test_a_map_is_in_metres(crs, message) -> None:
+    with pytest.raises(EnsembleError, match=message):
+        map_grid([grid()], Onto(crs, 20.0))

@@ -4,25 +4,11 @@ import json
 
 import pytest
 from fetch_runner import options
-from product_builder import make_safe
 from ruamel.yaml import YAML
-from standin import Standin
 from typer.testing import CliRunner
 
 from thalweg import cli
 from thalweg.errors import LockError, ParamsError
-
-
-@pytest.fixture(scope="module")
-def safe(tmp_path_factory):
-    return make_safe(tmp_path_factory.mktemp("made"))
-
-
-@pytest.fixture
-def cdse(safe):
-    with Standin([safe]) as standin:
-        yield standin
-
 
 SEARCH = {"level": "L2A", "tiles": ["T20KNA"], "area": None, "dates": [["2025-10-01", "2025-10-31"]],
           "cloud_cover_max": 100.0, "coverage_min": 0.0, "baseline_min": None, "baseline_rule": "newest", "best": "all"}  # fmt: skip

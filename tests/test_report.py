@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from ensemble_builder import make_ensemble
 from member_builder import member
 from report_builder import (
     CLASSES,
@@ -22,16 +23,13 @@ from report_builder import (
 
 from thalweg.errors import ParamsError, RasterError, StageError
 from thalweg.params.classes import Classes
-from thalweg.params.ensembles import Ensemble
 from thalweg.params.fetch import Fetch
 from thalweg.params.split import Fractions, Split
 from thalweg.plots import build_plots
 from thalweg.report import Files, Plan, build_report, score_keys
 
 MEMBER = member(options={}, augment={}, schedule="constant")
-MAIN = Ensemble(
-    members=("unet", "fcn"), grid="s2_60m", scenes=("*",), reducer="mean", tta=False, overlap=0.5, threshold="iou"
-)
+MAIN = make_ensemble(members=["unet", "fcn"], grid="s2_60m")
 SPLIT = Split(input="masks/none.yaml", unit="blocks", cells=None, stratify="classes", official=None, seed=3, block_m=3600, buffer_m=240, fractions=Fractions(train=0.6, val=0.2, test=0.2), rules=(),
               yields="train", leak="fail", chip_px={"s2_60m": 64})  # fmt: skip
 PLAN = Plan(
@@ -172,13 +170,22 @@ def test_cross_validation_and_its_optimism_are_told(run: Path):
 
 
 def test_shifted_input_is_a_warning_on_the_page(run: Path):
-    make_shift(run, {"a": {"B04": 0.3, "B8A": 1.25}, "b": {"B04": 0.2}})
+    scenes = {"a": {"B04": 0.3, "B8A": 1.25}, "b": {"B04": 0.2}}
+    make_shift(run, scenes, {"B04": 0.5, "B8A": 0.75, "B03": 0.1})
     text = _build(run)
     assert "1 warning of shifted input." in text
     rows = [[" ".join(cell.split()) for cell in row] for row in _Page(text).rows]
+    whole = ["main", "unet", "B8A 0.75, B04 0.50", "0.75"]
+    assert rows.index(whole) < rows.index(["a", "unet", "main", "B8A 1.25, B04 0.30", "1.25"])
+    assert text.index("trust these maps less") < text.index("<summary>1 scene unlike the training by itself</summary>")
+    make_shift(run, scenes, {"B04": 0.2})
+    text = _build(run)
+    assert "of shifted input" not in text, "a scene that is unlike the rest is no warning where the map is not"
+    assert "No map’s scenes, taken together," in text
+    rows = [[" ".join(cell.split()) for cell in row] for row in _Page(text).rows]
     assert ["a", "unet", "main", "B8A 1.25, B04 0.30", "1.25"] in rows
     assert "measured 2 times" in text
-    make_shift(run, {"b": {"B04": 0.2}})
+    make_shift(run, {"b": {"B04": 0.2}}, {"B04": 0.2})
     text = _build(run)
     assert "of shifted input" not in text
     assert "measured 1 time, a scene shown to a member each; the largest is 0.20" in text

@@ -99,7 +99,13 @@ def project(tmp_path_factory):
 
 
 def test_first_run_leaves_a_map_a_report_and_a_clean_status(project):
-    for path in ("maps/main/classes.tif", "report/index.html", "metrics/unet.json", "metrics/ensemble/main.json"):
+    for path in (
+        "maps/main/classes.tif",
+        "report/index.html",
+        "report/collection.json",
+        "metrics/unet.json",
+        "metrics/ensemble/main.json",
+    ):
         assert (project.home / path).is_file()
     assert "up to date" in project.status()
 

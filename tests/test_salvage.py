@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from ensemble_builder import ensemble_yaml, make_ensemble
 from map_builder import Room
 
 from thalweg import salvage
@@ -19,10 +20,12 @@ models:
   one: {{works: true}}
   two: {{works: {works}}}
 ensembles:
-  main: {{members: [one, two], grid: g60, scenes: ["*"], reducer: mean, tta: false, overlap: 0.5, threshold: iou}}
-  lost: {{members: [two], grid: g60, scenes: ["*"], reducer: mean, tta: false, overlap: 0.5, threshold: iou}}
-  wrong: {{members: [one], grid: g60, scenes: [T99], reducer: mean, tta: false, overlap: 0.5, threshold: iou}}
+  main: {main}
+  lost: {lost}
+  wrong: {wrong}
 """
+MAPS = {"main": ensemble_yaml(members=["one", "two"]), "lost": ensemble_yaml(members=["two"]),
+        "wrong": ensemble_yaml(scenes=["T99"])}  # fmt: skip
 DVC_YAML = """
 stages:
   fetch:
@@ -55,7 +58,7 @@ def project(tmp_path):
     Room(tmp_path / "build")
     for folder in ("models", "maps"):
         (tmp_path / folder).mkdir()
-    (tmp_path / "params.yaml").write_text(PARAMS.format(works="true"))
+    (tmp_path / "params.yaml").write_text(PARAMS.format(works="true", **MAPS))
     (tmp_path / "dvc.yaml").write_text(DVC_YAML)
     (tmp_path / "input").write_text("as delivered")
     assert dvc(tmp_path, "init", "--no-scm") == 0
@@ -65,7 +68,7 @@ def project(tmp_path):
 def test_finished_members_are_mapped_and_old_maps_are_told(project) -> None:
     assert dvc(project, "repro") == 0
     assert (project / "maps" / "main" / "probs.tif").read_text() == "old\n"
-    (project / "params.yaml").write_text(PARAMS.format(works="false"))
+    (project / "params.yaml").write_text(PARAMS.format(works="false", **MAPS))
     assert dvc(project, "repro", "--keep-going") != 0
     (project / "salvage" / "maps" / "gone").mkdir(parents=True)
     result = salvage.build(project)
@@ -80,6 +83,7 @@ def test_finished_members_are_mapped_and_old_maps_are_told(project) -> None:
         path.relative_to(project / "salvage").as_posix() for path in (project / "salvage").rglob("*") if path.is_file()
     }
     assert made == {"maps/main/probs.tif", "maps/main/classes.tif", "maps/main/uncertainty.tif", "maps/main/classes.qml",
+                    "maps/main/probs.qml", "maps/main/uncertainty.qml", "maps/main/main.json",
                     "maps/main/classes.tif.aux.xml", "ensembles/main/card.json", "metrics/ensemble/main.json"}  # fmt: skip
     assert (project / "maps" / "main" / "probs.tif").read_text() == "old\n", "no stage's out is touched"
 
@@ -109,7 +113,7 @@ def test_a_map_that_finished_beside_one_that_failed_is_not_stale(project) -> Non
 
 
 def test_a_folder_that_dvc_does_not_know_is_an_error(tmp_path) -> None:
-    (tmp_path / "params.yaml").write_text(PARAMS.format(works="true"))
+    (tmp_path / "params.yaml").write_text(PARAMS.format(works="true", **MAPS))
     with pytest.raises(StageError, match=r"`dvc status` in .* fails \(.*\); mend that, then run `thalweg salvage`"):
         salvage.build(tmp_path)
 
@@ -122,7 +126,7 @@ def test_maps_that_are_up_to_date_are_taken_over(project) -> None:
     (project / "metrics" / "ensemble").mkdir(parents=True)
     (project / "metrics" / "ensemble" / "main.json").write_text("{}")
     shutil.rmtree(project / "build")
-    from map_builder import CLASSES, make_ensemble
+    from map_builder import CLASSES
 
     salvage._build_one(project, "main", make_ensemble(), CLASSES, True, result)
     assert result.maps == {"main": ("one",)}

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from thalweg import reducers
 from thalweg.classes import IGNORE
 from thalweg.errors import EnsembleError
-from thalweg.layers import combine
+from thalweg.grid import Window
+from thalweg.layers import Rule, combine
 from thalweg.maps import PROB_NODATA, PROB_SCALE, dequantise, quantise, to_entropy, to_labels
 from thalweg.scoring import HeldoutWindow, Tally, best_cut
 
@@ -60,7 +61,8 @@ def test_members_are_averaged_where_they_have_data_and_their_disagreement_told()
         quantise(np.array([[[0.9, 0.2, 0.5, 0.5]], [[0.1, 0.8, 0.5, 0.5]]]), np.array([[True, True, False, True]])),
         quantise(np.array([[[0.5, 0.9, 0.5, 0.5]], [[0.5, 0.1, 0.5, 0.5]]]), np.array([[True, False, False, True]])),
     ])  # fmt: skip
-    held = combine(layers, np.array([[True, True, True, False]]), reducers.load("mean"))
+    rule = Rule((0, 1), reducers.load("mean"), None, ("disagreement",))
+    held = combine(layers, np.array([[True, True, True, False]]), rule)
     assert held.shape == (3, 1, 4)
     np.testing.assert_allclose(dequantise(held[:, 0, :2]), [[0.7, 0.2], [0.3, 0.8], [0.2, 0.0]], atol=1e-4)
     assert (held[:, 0, 2:] == PROB_NODATA).all()
@@ -78,7 +80,11 @@ def test_a_tally_counts_per_scene_and_per_probability() -> None:
     counts = Tally(2)
     for scene in ("a", "b"):
         counts.add(
-            HeldoutWindow(scene, "val", np.array([[0, 1, IGNORE]], np.uint8), {}, np.array([[0, 4, 4]])), held, None
+            HeldoutWindow(
+                scene, "val", np.array([[0, 1, IGNORE]], np.uint8), {}, np.array([[0, 4, 4]]), Window(0, 0, 1, 3)
+            ),
+            held,
+            None,
         )
     record = counts.record()
     assert record.confusion == ((2, 0), (0, 2))

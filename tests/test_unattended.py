@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ from report_builder import make_metrics
 from test_repro import Project
 
 from thalweg import summary, unattended
-from thalweg.errors import ParamsError
+from thalweg.errors import ParamsError, StageError
 from thalweg.manifest import write_json
 
 ROOT = Path(__file__).parents[1]
@@ -42,6 +43,24 @@ def test_a_pattern_that_fits_nothing(sample):
         unattended.select(sample, "*resnet18*")
 
 
+@pytest.mark.parametrize("asked", ["it's", 'a "b" $(touch pwned) `touch pwned`', "f* boost*"])
+def test_make_hands_over_what_was_asked_as_it_is(tmp_path, asked):
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    told = tmp_path / "thalweg"
+    told.write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
+    told.chmod(0o755)
+    (tmp_path / "bin").mkdir()
+    told.rename(tmp_path / "bin/thalweg")
+    words = ["make", "-s", "-o", "setup", f"VENV={tmp_path}", "train", f"ONLY={asked.replace('$', '$$')}", "JOBS=2"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == f"train|--only|{asked}|--jobs|2|"
+    recipe = subprocess.run([*words[:5], "use", f"RECIPE={words[6][5:]}"], cwd=ROOT, capture_output=True, text=True, check=True)  # fmt: skip
+    assert recipe.stdout == f"use|{asked}|"
+    whole = subprocess.run(words[:6], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert whole.stdout == "train|"
+
+
 def _ran(root: Path, member: str, **facts) -> None:
     write_json(facts, root / "runs" / member / NIGHT / "run.json")
 
@@ -63,7 +82,7 @@ def test_the_table_says_who_finished_and_where_the_log_is(sample):
     assert found["boosting"].test == found["unet"].test
     assert found["fcn"].test is None, "its metrics file is of an earlier run"
     assert found["fcn"].error == "models.fcn: the loss is nan"
-    assert found["farseg"].error == "it was killed"
+    assert found["farseg"].error.startswith("it was killed, by a person, a power cut, or the kernel")
     summary.write(sample, key, rows)
     kept = json.loads((sample / summary.SUMMARY).read_text())
     assert kept["failed"] == ["farseg", "fcn"]
@@ -72,6 +91,52 @@ def test_the_table_says_who_finished_and_where_the_log_is(sample):
     assert heading.split("  ")[0] == "member"
     assert any(line.split() == ["unet", "ok", "0.512", "/", "0.610", "0:01:23", f"runs/unet/{NIGHT}/console.log"] for line in lines)  # fmt: skip
     assert "fcn: models.fcn: the loss is nan" in lines
+
+
+SAID = """Stage 'fetch' didn't change, skipping
+Running stage 'train@unet':
+warning: models.unet: it is tried again
+error: models.unet: the loss is nan
+WARNING: [Errno 2] No such file or directory: 'src/thalweg/models/fcnn.py'
+[farseg] Running stage 'train@farseg':
+[boosting] Running stage 'yardstick@boosting':
+[farseg] epoch 1/1
+[boosting] error: yardsticks.boosting: no pixel
+"""
+
+
+def test_what_failed_without_a_record_is_told_from_the_log_of_the_queue(sample):
+    log = sample / "runs" / "2026-01-02T000000.000000.log"
+    log.parent.mkdir()
+    log.write_text(SAID)
+    failures = unattended.read_failures(log)
+    assert failures == {
+        "train@unet": "models.unet: the loss is nan",
+        "yardstick@boosting": "yardsticks.boosting: no pixel",
+    }
+    _ran(sample, "fcn", status="done", seconds=3.2)
+    write_json({"status": "failed", "seconds": 1.0, "error": "its own"}, sample / "runs/farseg/2026-01-02T000001.0/run.json")  # fmt: skip
+    unfinished = {"train@unet", "train@fcn", "train@farseg", "yardstick@boosting"}
+    _, rows = summary.build(sample, unfinished, night=summary.Night(log, failures))
+    found = {row.name: row for row in rows}
+    queue = f"runs/{log.name}"
+    assert (found["unet"].log, found["unet"].error) == (queue, "models.unet: the loss is nan")
+    assert (found["fcn"].log, found["fcn"].seconds) == (queue, None), "its record is of an earlier night"
+    assert found["fcn"].error == "it did not start, or was killed; the log of the queue says what came before"
+    assert (found["farseg"].log, found["farseg"].error) == ("runs/farseg/2026-01-02T000001.0/console.log", "its own")
+    assert (found["boosting"].log, found["boosting"].error) == (queue, "yardsticks.boosting: no pixel")
+    assert found["boosting_20m"].log is None
+
+
+def test_a_second_queue_is_refused(tmp_path):
+    with (
+        unattended.alone(tmp_path),
+        pytest.raises(StageError, match=r"another `make train` is running in .*; wait for it, or end it"),
+        unattended.alone(tmp_path),
+    ):
+        pass
+    with unattended.alone(tmp_path):
+        pass  # it was let go
 
 
 def test_what_was_not_tried_is_skipped(sample):

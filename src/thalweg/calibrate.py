@@ -8,7 +8,7 @@ Logits are (N, K) float, pixels by classes; probabilities are turned into logits
 `IGNORE` left out. Groups are any labels, (N,).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -24,6 +24,11 @@ FOLDS = 5
 """At most: groups beyond are dealt out over the folds in turn."""
 LEAST_GAIN = 1e-4
 """Fall of the cross-validated NLL, nats, that is worth a change."""
+SHARPER = (
+    "identity: the fit would make probabilities surer, but all validation ground is of one place, and elsewhere "
+    "networks err more, not less"
+)
+"""Why a fit is not kept that other blocks of the same place would gain by."""
 _LOG_T = 3.0
 """Temperatures are sought from exp(−3) to exp(3)."""
 _FLOOR = 1e-6
@@ -55,13 +60,17 @@ def quality(logits: np.ndarray, truth: np.ndarray) -> Quality:
 
 
 def fit(logits: np.ndarray, truth: np.ndarray, blocks: np.ndarray, scenes: np.ndarray,
-        kind: Kind = "temperature") -> Calibration:  # fmt: skip
+        kind: Kind = "temperature", names: Sequence[str] = ()) -> Calibration:  # fmt: skip
     """Temperature or vector scaling, the identity where other ground does not gain by it.
 
     Every group is left out once (at most `FOLDS` folds), the rest fitted, and the NLL measured on what was left out:
-    if its mean over the folds does not fall by `LEAST_GAIN`, the identity is kept.
+    if its mean over the folds does not fall by `LEAST_GAIN`, the identity is kept. So it is where all blocks are of one
+    place and the fit makes probabilities surer: elsewhere, networks tend to err more than where they were fitted, and
+    there is no evidence to the contrary. Nor is vector scaling kept where a class has no pixel: it would find that the
+    class is nowhere.
 
-    Source: Guo et al. 2017, section 4.2.
+    Source: Guo et al. 2017, section 4.2; Ovadia et al. 2019, Can You Trust Your Model's Uncertainty?, arXiv:1906.02530,
+    section 4 (what is calibrated at home is too sure elsewhere).
 
     Args:
         logits: (N, K).
@@ -69,25 +78,39 @@ def fit(logits: np.ndarray, truth: np.ndarray, blocks: np.ndarray, scenes: np.nd
         blocks: (N,) block of each pixel.
         scenes: (N,) scene of each pixel: kept apart where there are two or more.
         kind: One number for all classes, which leaves the order of the classes as it is, or a scale and a shift each.
+        names: Of the classes, for what is said of them.
 
     Raises:
         EnsembleError: No pixel is labelled.
     """
     known = truth != IGNORE
     logits, truth = _known(logits, truth)
-    grouped_by, numbers = _groups(blocks[known], scenes[known])
+    grouped_by, numbers = group(blocks[known], scenes[known])
     groups = int(numbers.max()) + 1
     fitted = _FITS[kind](logits, truth)
     elsewhere = _elsewhere(logits, truth, numbers, kind) if groups > 1 else (0.0, 0.0)
-    kept = groups > 1 and elsewhere[0] - elsewhere[1] > LEAST_GAIN
+    gains = groups > 1 and elsewhere[0] - elsewhere[1] > LEAST_GAIN
+    sharper = grouped_by == "block" and float(np.mean(fitted[0])) > 1
     classes = logits.shape[1]
+    lacking = unseen(truth, classes, names) if kind == "vector" else ""
+    kept = gains and not sharper and not lacking
     scale, shift = fitted if kept else (np.ones(classes), np.zeros(classes))
+    reason = SHARPER if gains and sharper else _reason(kept, grouped_by, groups, elsewhere)
+    if lacking:
+        reason = f"identity: {lacking}, which vector scaling would take off the map; take temperature"
     return Calibration(
         kind=kind, scale=_listed(scale), shift=_listed(shift), kept=kept,
-        reason=_reason(kept, grouped_by, groups, elsewhere), grouped_by=grouped_by, groups=groups,
+        reason=reason, grouped_by=grouped_by, groups=groups,
         fitted=_listed(fitted[0]), nll_elsewhere_before=elsewhere[0], nll_elsewhere_after=elsewhere[1],
         before=quality(logits, truth), after=quality(logits * scale + shift, truth),
     )  # fmt: skip
+
+
+def unseen(truth: np.ndarray, classes: int, names: Sequence[str] = ()) -> str:
+    """What is said of classes without a pixel in `truth`, of which a fit of class after class would be wrong."""
+    lacking = sorted(set(range(classes)) - set(np.unique(truth).tolist()))
+    said = ", ".join(names[number] if names else f"number {number}" for number in lacking)
+    return f"no validation pixel is of class {said}" if lacking else ""
 
 
 def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
@@ -140,12 +163,27 @@ def _elsewhere(logits: np.ndarray, truth: np.ndarray, numbers: np.ndarray, kind:
     return float(np.mean(before)), float(np.mean(after))
 
 
-def _groups(blocks: np.ndarray, scenes: np.ndarray) -> tuple[Literal["scene", "block", "none"], np.ndarray]:
+def group(blocks: np.ndarray, scenes: np.ndarray) -> tuple[Literal["scene", "block", "none"], np.ndarray]:
+    """What folds keep apart, and its number (N,) from 0: scenes where there are several, else blocks."""
     for name, labels in (("scene", scenes), ("block", blocks)):
         _, numbers = np.unique(labels, return_inverse=True)
         if numbers.max() > 0:
             return ("scene" if name == "scene" else "block"), numbers
     return "none", np.zeros(len(blocks), int)
+
+
+def confirmed(value: str, grouped_by: str, groups: int, elsewhere: tuple[float, float]) -> tuple[bool, str]:
+    """Whether other ground gains by what was fitted, and a sentence about it that says `value` where it is kept.
+
+    Args:
+        value: What was fitted.
+        grouped_by: As `group` says.
+        groups: How many.
+        elsewhere: Mean NLL on left-out groups, before and after.
+    """
+    kept = groups > 1 and elsewhere[0] - elsewhere[1] > LEAST_GAIN
+    said = _reason(kept, grouped_by, groups, elsewhere)
+    return kept, said.replace("fitted:", f"{value}:", 1) if kept else said
 
 
 def _reason(kept: bool, grouped_by: str, groups: int, elsewhere: tuple[float, float]) -> str:

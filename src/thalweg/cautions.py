@@ -4,7 +4,7 @@ That is: the spread over spatial folds, the optimism of a random split, and scen
 than a member's training pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from thalweg.manifest.crossval import CrossvalScores
@@ -28,11 +28,12 @@ class FoldLine(NamedTuple):
 
 
 class Shifted(NamedTuple):
-    """A member that was shown a scene unlike its training."""
+    """A member that was shown a scene, or a whole map, unlike its training."""
 
     map: str
     member: str
     scene: str
+    """Empty where all scenes of the map are taken together."""
     channels: tuple[tuple[str, float], ...]
     """Those above the limit and their index, the farthest first."""
 
@@ -40,8 +41,11 @@ class Shifted(NamedTuple):
 class Shifts(NamedTuple):
     """All of them."""
 
+    pooled: tuple[Shifted, ...]
+    """Maps as a whole, the farthest first: these are to be warned of."""
     rows: tuple[Shifted, ...]
-    """The farthest first, `MAX_SHIFTED` at most."""
+    """Single scenes, the farthest first, `MAX_SHIFTED` at most: small ones are of few kinds of ground, and so often
+    unlike the rest."""
     hidden: int
     """How many more there are."""
     measured: int
@@ -71,17 +75,19 @@ def fold_lines(crossvals: Sequence[CrossvalScores], keys: Sequence[str]) -> tupl
 
 def find_shifts(standings: Standings) -> Shifts:
     """Input of the maps' members that is shifted beyond the limit."""
-    seen = [
-        (row.name, member.name, scene, channels)
-        for row in standings.rows
-        for member in row.members
-        for scene, channels in member.shift.items()
-    ]
+    members = [(row.name, member) for row in standings.rows for member in row.members]
+    pooled = _beyond((name, member.name, "", member.pooled_shift) for name, member in members)
+    seen = [(name, member.name, scene, channels) for name, member in members
+            for scene, channels in member.shift.items()]  # fmt: skip
+    rows = _beyond(seen)
+    largest = max((index for *_, channels in seen for index in channels.values()), default=0.0)
+    return Shifts(tuple(pooled), tuple(rows[:MAX_SHIFTED]), max(len(rows) - MAX_SHIFTED, 0), len(seen), largest)
+
+
+def _beyond(seen: Iterable[tuple[str, str, str, Mapping[str, float]]]) -> list[Shifted]:
     rows = [
         Shifted(name, member, scene, tuple(sorted(above.items(), key=lambda entry: -entry[1])))
         for name, member, scene, channels in seen
         if (above := {key: index for key, index in channels.items() if index > SHIFTED})
     ]
-    rows.sort(key=lambda row: (-row.channels[0][1], row))
-    largest = max((index for *_, channels in seen for index in channels.values()), default=0.0)
-    return Shifts(tuple(rows[:MAX_SHIFTED]), max(len(rows) - MAX_SHIFTED, 0), len(seen), largest)
+    return sorted(rows, key=lambda row: (-row.channels[0][1], row))

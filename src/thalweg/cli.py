@@ -10,8 +10,16 @@ import typer
 
 from thalweg import jobs, outcome, params, provision, recipes, stage, summary, unattended
 from thalweg.commands import assess
+from thalweg.commands.bundle import bundle
+from thalweg.commands.evaluate import evaluate
+from thalweg.commands.export import export
+from thalweg.commands.import_ensemble import import_ensemble
 from thalweg.commands.lines import lines
+from thalweg.commands.parcels import parcels
 from thalweg.commands.polygons import polygons
+from thalweg.commands.predict import predict
+from thalweg.commands.pseudo_label import pseudo_label
+from thalweg.commands.suggest import suggest
 from thalweg.errors import ParamsError, ThalwegError
 from thalweg.params.classes import Classes
 from thalweg.params.ensembles import Ensemble
@@ -19,11 +27,20 @@ from thalweg.params.fetch import Fetch
 from thalweg.params.models import Member
 from thalweg.params.split import Split
 from thalweg.params.yardsticks import Yardstick
+from thalweg.salvage import read_changed_stages
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(assess.app, name="assess")
 app.command()(polygons)
+app.command()(parcels)
 app.command()(lines)
+app.command()(pseudo_label)
+app.command()(suggest)
+app.command()(predict)
+app.command()(evaluate)
+app.command()(bundle)
+app.command()(export)
+app.command("import-ensemble")(import_ensemble)
 
 
 @app.command()
@@ -115,6 +132,8 @@ def import_jobs(
     """Turns torchbearer's jobs into the members of a new recipe, and says what it could not map."""
     if out.exists():
         raise ParamsError(f"{out} is there already; remove it, or give another name by --out")
+    if not out.parent.is_dir():
+        raise ParamsError(f"{out.parent}, where {out.name} should go, is no folder; make it, or give another by --out")
     imported = jobs.import_jobs(file, base)
     out.write_text(imported.recipe, "utf-8")
     for note in imported.notes:
@@ -133,14 +152,18 @@ def train(
     the project's own maps wait for the next whole run.
     """
     root = Path.cwd()
-    stages = unattended.select(root, only)
-    finished = unattended.run(root, stages, only is None, at_once)
-    if finished and only is None:
-        where()
-        _summarise(root, (), None)
-    else:
-        unfinished = _salvage(root, None if only is None else stages)
-        _summarise(root, unfinished, None if only is None else stages)
+    with unattended.alone(root):
+        stages = unattended.select(root, only)
+        finished, log = unattended.run(root, stages, only is None, at_once)
+        chosen = None if only is None else stages
+        changed = set[str]() if finished and only is None else read_changed_stages(root)
+        try:
+            if finished and only is None:
+                where()
+            else:
+                _salvage(root, chosen, changed)
+        finally:  # whatever becomes of the maps, there is a table in the morning
+            _summarise(root, changed, chosen, summary.Night(log, unattended.read_failures(log)))
     raise typer.Exit(0 if finished else 1)
 
 
@@ -148,26 +171,31 @@ def train(
 def salvage() -> None:
     """After a failed run: maps and a report of the members that did finish, into salvage/. Always exits 1."""
     root = Path.cwd()
-    _summarise(root, _salvage(root, None), None)
+    changed = read_changed_stages(root)
+    try:
+        _salvage(root, None, changed)
+    finally:
+        _summarise(root, changed, None, None)
     raise typer.Exit(1)
 
 
-def _salvage(root: Path, only: Collection[str] | None) -> tuple[str, ...]:
-    """Maps and reports what did finish; the stages that did not."""
+def _salvage(root: Path, only: Collection[str] | None, changed: Collection[str]) -> None:
+    """Maps and reports what did finish."""
+    from thalweg.maps.collection import find_items, write_collection  # noqa: PLC0415
     from thalweg.plots import build_plots  # noqa: PLC0415 - these draw and map; the other commands need not wait
     from thalweg.report import Files, Plan, build_report  # noqa: PLC0415
     from thalweg.salvage import FOLDER, build  # noqa: PLC0415
 
-    saved = build(root) if only is None else build(root, only)
+    saved = build(root, only, changed)
     outcome.mark_stale(root, saved.stale, saved.unfinished)
     for name, reason in saved.skipped.items():
         typer.secho(f"no map {name}: {reason}", fg="yellow", err=True)
     for folder in saved.stale:
         typer.secho(f"stale: {folder} is the map of an earlier run (see {outcome.STALE})", fg="yellow", err=True)
     typer.secho(f"not finished: {', '.join(saved.unfinished) or 'nothing'}", fg="red", err=True)
-    if not saved.finished:
+    if not (saved.finished or saved.yardsticks):
         typer.secho("nothing to salvage: no member has finished; read the first error above", fg="red", err=True)
-        return saved.unfinished
+        return
     classes, members = params.load(Classes), params.load_items(Member)
     yardsticks = {name: one for name, one in params.load_items(Yardstick).items() if name in saved.yardsticks}
     build_plots(root / "build/history", root / "build/heldout", saved.finished, classes, root / FOLDER / "plots",
@@ -179,15 +207,18 @@ def _salvage(root: Path, only: Collection[str] | None) -> tuple[str, ...]:
         ensembles={name: ensembles[name].model_copy(update={"members": used}) for name, used in saved.maps.items()},
     )  # fmt: skip
     page = root / FOLDER / "report" / "index.html"
-    build_report(Files.below(root, root / FOLDER), plan, page, failed=saved.failed)
+    files = Files.below(root, root / FOLDER)
+    build_report(files, plan, page, failed=saved.failed)
+    write_collection(find_items(files.maps, saved.maps), page.with_name("collection.json"))
     for name, used in saved.maps.items():
         typer.echo(f"salvaged map     {root / FOLDER / 'maps' / name / 'classes.tif'} of {', '.join(used)}")
     typer.echo(f"salvaged report  {page}")
-    return saved.unfinished
 
 
-def _summarise(root: Path, unfinished: Collection[str], only: Collection[str] | None) -> None:
-    key, rows = summary.build(root, unfinished, only)
+def _summarise(
+    root: Path, unfinished: Collection[str], only: Collection[str] | None, night: summary.Night | None
+) -> None:
+    key, rows = summary.build(root, unfinished, only, night)
     summary.write(root, key, rows)
     _echo_all(("", *summary.lines(key, rows)))
 

@@ -18,6 +18,7 @@ from thalweg.errors import ParamsError
 
 _DAYS = {"D": 1, "W": 7}
 _YEAR_DAYS = 365
+_COMMON_YEAR = np.array(["2001-07-01"], "datetime64[s]")
 _END = np.datetime64("10000-01-01")
 """Where the calendar ends in which images are named."""
 _MOST = 10_000_000
@@ -69,6 +70,16 @@ def bin_of(times: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Number of the bin of each acquisition, or −1 outside all bins."""
     found = np.searchsorted(edges.astype("datetime64[us]"), times.astype("datetime64[us]"), side="right") - 1
     return np.where(found < len(edges) - 1, found, -1)
+
+
+def days_of(start: str, frequency: str, bins: int) -> tuple[float, ...]:
+    """Middle of each bin, days since 1 January of the year in which the first begins (a common year, unless named).
+
+    Raises:
+        ParamsError: As `bin_edges`.
+    """
+    edges = bin_edges(start, frequency, bins, _COMMON_YEAR)
+    return tuple(((middles(edges) - edges[0].astype("datetime64[Y]")) / np.timedelta64(1, "D")).tolist())
 
 
 def middles(edges: np.ndarray) -> np.ndarray:

@@ -13,38 +13,7 @@ import numpy as np
 
 from thalweg.classes import IGNORE
 from thalweg.errors import EnsembleError
-from thalweg.manifest import Record
-
-
-class SetRule(Record):
-    """A class is in a pixel's set where its probability is at least `least`."""
-
-    rate: float
-    """Wanted share of pixels whose set lacks the true class."""
-    least: float
-    """0…1; 0: so few pixels that only the set of all classes is safe."""
-    pixels: int
-    groups: int
-    mean_size: float
-    """Classes per set, on the pixels that it was chosen on."""
-    missed_elsewhere: dict[str, float]
-    """Group → share of its pixels missed by the rule that the other groups give; empty with one group."""
-
-
-class AbstainRule(Record):
-    """A pixel gets its label where its largest probability is at least `least`, and none elsewhere."""
-
-    rate: float
-    """Wanted share of wrong labels among those given."""
-    least: float
-    """0…1, or above 1 where no cut-off reaches the rate, so that nothing gets a label."""
-    pixels: int
-    groups: int
-    labelled: float
-    """Share of pixels that get a label, on those that it was chosen on."""
-    wrong_elsewhere: dict[str, float]
-    """Group → share of wrong labels among those that the rule of the others gives; a group without is left out."""
-
+from thalweg.manifest.promises import AbstainRule, SetRule
 
 NOTHING = 2.0
 """A cut-off that no probability reaches."""
@@ -85,19 +54,28 @@ def to_sets(probs: np.ndarray, least: float) -> np.ndarray:
     return np.asarray(inside)
 
 
-def choose_abstain(probs: np.ndarray, truth: np.ndarray, groups: np.ndarray, rate: float) -> AbstainRule:
-    """The cut-off that labels most pixels with at most `rate` of the labels wrong.
+def choose_abstain(probs: np.ndarray, labels: np.ndarray, truth: np.ndarray, groups: np.ndarray,
+                   rate: float) -> AbstainRule:  # fmt: skip
+    """The cut-off on the label's probability that leaves most pixels their label, at most `rate` of those wrong.
 
     Of n labels with e wrong, (e + 1) / (n + 1) must not exceed the rate: one more wrong one is thinkable.
 
     Source: selective classification: Geifman and El-Yaniv 2017, https://arxiv.org/abs/1705.08500 (risk and coverage);
     the + 1: Angelopoulos, Bates, Fisch, Lei, Schuster 2022, https://arxiv.org/abs/2208.02814.
 
+    Args:
+        probs: (N, K).
+        labels: (N,) class ids that are given, by whichever threshold.
+        truth: (N,).
+        groups: (N,).
+        rate: Wanted share of wrong labels among those given, 0…1.
+
     Raises:
         EnsembleError: No pixel is labelled.
     """
+    labels = labels[truth != IGNORE].astype(np.int64)
     probs, truth, groups = _known(probs, truth, groups)
-    sure, wrong = probs.max(1), probs.argmax(1) != truth
+    sure, wrong = np.take_along_axis(probs, labels[:, None], 1)[:, 0], labels != truth
     least = _least_of_labels(sure, wrong, rate)
     parts = np.unique(groups)
     elsewhere = {}
@@ -110,9 +88,10 @@ def choose_abstain(probs: np.ndarray, truth: np.ndarray, groups: np.ndarray, rat
                        labelled=float((sure >= least).mean()), wrong_elsewhere=elsewhere)  # fmt: skip
 
 
-def to_abstained(probs: np.ndarray, labels: np.ndarray, least: float) -> np.ndarray:
-    """Labels (…) uint8, `IGNORE` where the largest of the probabilities (K, …) is below the cut-off."""
-    return np.where(probs.max(0) >= np.float32(least), labels, np.uint8(IGNORE))
+def abstains(probs: np.ndarray, labels: np.ndarray, least: float) -> np.ndarray:
+    """(…) bool: where the probability of a pixel's label, of (K, …), is below the cut-off; `IGNORE` is no label."""
+    at = np.where(labels == IGNORE, 0, labels).astype(np.int64)
+    return np.asarray((np.take_along_axis(probs, at[None], 0)[0] < np.float32(least)) & (labels != IGNORE))
 
 
 def _least_of_sets(given: np.ndarray, rate: float) -> float:

@@ -5,8 +5,8 @@ are merely distributed otherwise is measured (`shift`), for a counted warning in
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,10 +40,11 @@ class Fault(NamedTuple):
 def check(card: ModelCard, scene: Scene) -> None:
     """Compares a scene with the card of the model that is to read it.
 
-    Compared are: the number of time steps; names and order of the channels; per channel unit, scale, offset and, where
-    both know it, wavelength; ground size of a pixel within 2 % of the training scenes' range (not of pictures without
-    georeference); the type of the pixels; and that every reflectance band of a Sentinel-2 product of baseline 04.00 or
-    later had the product's offset applied, as in all training scenes, so that reflectances of any baseline compare.
+    Compared are: the number of time steps and the days of the year on which they begin; names and order of the
+    channels; per channel unit, scale, offset and, where both know it, wavelength; ground size of a pixel within 2 % of
+    the training scenes' range (not of pictures without georeference); the type of the pixels; and that every
+    reflectance band of a Sentinel-2 product of baseline 04.00 or later had the product's offset applied, as in all
+    training scenes, so that reflectances of any baseline compare.
 
     Raises:
         ContractError: They do not fit; the message names both sides and what to do.
@@ -55,30 +56,56 @@ def check(card: ModelCard, scene: Scene) -> None:
         )
 
 
-def shift(card: ModelCard, scene: Scene) -> dict[str, float]:
-    """Population stability index per channel of a scene's valid pixels against the training pixels.
+class Pool:
+    """Valid pixels of some scenes, to be held against a member's training pixels.
 
-    A scene of more than 2²⁰ pixels is sampled on a regular lattice of about as many.
-
-    Returns:
-        Channel → index, 4 decimals; empty where the card does not know its training pixels, or no pixel is valid.
+    A scene of more than 2²⁰ pixels is sampled on a regular lattice of about as many, and counts as many.
     """
-    found = [Distribution(channel, scene.image.dtype) for channel in card.channels]
-    step = max(math.ceil(math.sqrt(math.prod(scene.grid.shape_yx) / _SAMPLE_PX)), 1)
-    seen = 0
-    for top in range(0, scene.grid.shape_yx[0] if card.deciles else 0, _BAND_PX * step):
-        rows = slice(top, top + _BAND_PX * step, step)
-        pixels = np.asarray(scene.image[rows, ::step])[np.asarray(scene.valid[rows, ::step]) > 0]
-        seen += len(pixels)
-        for channel, distribution in enumerate(found):
-            distribution.add(pixels[:, channel])
-        raster.release(scene.image)
-    if not seen:
-        return {}
-    return {
-        channel.name: round(stability(shares, distribution.shares(edges)), 4)
-        for channel, distribution, edges, shares in zip(card.channels, found, card.deciles, card.shares, strict=True)
-    }
+
+    def __init__(self, card: ModelCard) -> None:
+        self._card = card
+        self._found: list[Distribution] = []
+        self._pixels = 0
+
+    def add(self, scene: Scene) -> None:
+        """Takes in a scene that the member can read; nothing where the card does not know its training pixels."""
+        if not self._card.deciles:
+            return
+        self._found = self._found or [Distribution(channel, scene.image.dtype) for channel in self._card.channels]
+        step = max(math.ceil(math.sqrt(math.prod(scene.grid.shape_yx) / _SAMPLE_PX)), 1)
+        for top in range(0, scene.grid.shape_yx[0], _BAND_PX * step):
+            rows = slice(top, top + _BAND_PX * step, step)
+            pixels = np.asarray(scene.image[rows, ::step])[np.asarray(scene.valid[rows, ::step]) > 0]
+            self._pixels += len(pixels)
+            for channel, distribution in enumerate(self._found):
+                distribution.add(pixels[:, channel])
+            raster.release(scene.image)
+
+    def merge(self, other: "Pool") -> None:
+        """Takes in what another pool of the same member has."""
+        if not self._found:
+            self._found = [Distribution(each.channel, np.dtype("int16" if each.exact else "float32"))
+                           for each in other._found]  # fmt: skip
+        self._pixels += other._pixels
+        for mine, its in zip(self._found, other._found, strict=bool(other._found)):
+            mine.merge(its)
+
+    def index(self) -> dict[str, float]:
+        """Channel → population stability index, 4 decimals; empty where nothing is known, or no pixel is valid."""
+        if not self._pixels:
+            return {}
+        bins = zip(self._found, self._card.deciles, self._card.shares, strict=True)
+        return {
+            distribution.channel.name: round(stability(shares, distribution.shares(edges)), 4)
+            for distribution, edges, shares in bins
+        }
+
+
+def shift(card: ModelCard, scene: Scene) -> dict[str, float]:
+    """Population stability index per channel of a scene's valid pixels against the training pixels; see `Pool`."""
+    pool = Pool(card)
+    pool.add(scene)
+    return pool.index()
 
 
 def stability(expected: Sequence[float], found: Sequence[float]) -> float:
@@ -98,6 +125,7 @@ def _faults(card: ModelCard, scene: Scene) -> Iterator[Fault]:
         said = f"{len(scene.record.channels)} channels"
         yield Fault(lengths, said, f"{card.member}'s card is broken: copy the whole model directory again or retrain")
     yield from _channels(card, scene.record.channels)
+    yield from _calendar(card, scene.record.preparation.get("series"))
     yield from _pixels(card, scene)
     yield from _offsets(scene)
 
@@ -113,6 +141,20 @@ def _channels(card: ModelCard, channels: Sequence[Channel]) -> Iterator[Fault]:
         yield Fault(f"channels {mine}", f"channels {other}", retrain)
     for one, two in zip(card.channels, channels, strict=False):
         yield from _meaning(card, one, two)
+
+
+def _calendar(card: ModelCard, found: Mapping[str, Any] | None) -> Iterator[Fault]:
+    """The first step of a series from April is April, wherever the model is shown one: months go by the calendar.
+
+    A start with a year and one without are the same day of the year. Nothing is said where either is not known.
+    """
+    series = card.preparation.get("series")
+    if series is None or found is None:
+        return
+    mine, other = ((each["start"][-5:], each["frequency"]) for each in (series, found))
+    if mine != other:
+        again = f"give the grid's series that start and frequency, or run `dvc repro train@{card.member}`"
+        yield Fault(f"steps of {mine[1]} from {mine[0]} on", f"steps of {other[1]} from {other[0]} on", again)
 
 
 def _meaning(card: ModelCard, one: Channel, two: Channel) -> Iterator[Fault]:

@@ -13,17 +13,22 @@ def entropy(probs: np.ndarray) -> np.ndarray:
     return np.asarray((_nats(probs, 0) / np.float32(np.log(len(probs)))).clip(0, 1))
 
 
-def mutual_information(members: np.ndarray) -> np.ndarray:
+def mutual_information(members: np.ndarray, said: np.ndarray) -> np.ndarray:
     """What the members' disagreement adds to the doubt (…), 0…1: of (M, K, …).
 
     The entropy of their mean less the mean of their entropies, over that of the uniform distribution: 0 where all say
     the same, however unsure each is.
 
+    Args:
+        members: (M, K, …); what is not `said` has no say.
+        said: (M, …) bool.
+
     Source: Houlsby, Huszár, Ghahramani, Lengyel 2011, Bayesian Active Learning for Classification and Preference
     Learning, eq. 2, https://arxiv.org/abs/1112.5745; with M members it is at most log M.
     """
-    members = members.astype(np.float32)
-    gain = _nats(members.mean(0), 0) - _nats(members, 1).mean(0)
+    members = np.where(said[:, None], members, 0).astype(np.float32)
+    count = np.maximum(said.sum(0), 1).astype(np.float32)
+    gain = _nats(members.sum(0) / count, 0) - _nats(members, 1).sum(0) / count
     return np.asarray((gain / np.float32(np.log(members.shape[1]))).clip(0, 1))
 
 

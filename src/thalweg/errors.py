@@ -101,6 +101,10 @@ class DeviceMemoryError(TrainingError, MemoryError):
     """The device's memory does not hold a batch."""
 
 
+class BudgetError(ThalwegError, MemoryError):
+    """A prediction does not fit the memory that it may take."""
+
+
 class EnsembleError(ThalwegError, ValueError):
     """Members cannot be combined as the params ask."""
 
@@ -127,3 +131,23 @@ class MapError(ThalwegError, ValueError):
 
 class AssessError(ThalwegError, ValueError):
     """A sample of a map cannot be drawn or evaluated as asked."""
+
+
+class RoundError(ThalwegError, ValueError):
+    """Labels for a next round cannot be made as asked, or do not fit this round."""
+
+
+class SuggestError(ThalwegError, ValueError):
+    """Where to draw next cannot be said as asked."""
+
+
+class ImageError(ThalwegError, ValueError):
+    """An image is not what a model is to be shown, or does not say what is needed to show it."""
+
+
+class ExportError(ThalwegError, RuntimeError):
+    """A model cannot be written as asked, or what was written does not say what the model says."""
+
+
+class ParcelError(ThalwegError, ValueError):
+    """Parcels or regions cannot be read, or do not fit the map."""

@@ -144,7 +144,7 @@ def examine(member: str, predictor: infer.Predictor, reader: ChipReader, chips: 
         contract.check(card, reader.scenes[scene])
         parts = reader.parts(scene)
         said = np.zeros(parts.shape, np.uint8)
-        read = partial(_held_out, reader, scene)
+        read = partial(held_out, reader, scene, HELD_OUT)
         runs = infer.iter_rows(
             predictor.predict, read, parts.shape, len(names), card.window_px, card.overlap, batch_size
         )
@@ -200,11 +200,11 @@ def _at_threshold(heldout: Heldout) -> Mapping[str, dict[str, float]]:
     return {f"{part}_at_threshold": metrics.scores(matrix, heldout.classes) for part, matrix in matrices.items()}
 
 
-def _held_out(reader: ChipReader, scene: str, window: Window) -> np.ndarray:
+def held_out(reader: ChipReader, scene: str, wanted: Sequence[str], window: Window) -> np.ndarray:
+    """Stored values of a window, or nodata as a whole where it holds no pixel of the wanted parts."""
     parts = reader.parts(scene)
     inside = window.clip((parts.shape[0], parts.shape[1]))
-    wanted = np.isin(parts[inside.rows, inside.cols], [PARTS[part] for part in HELD_OUT])
-    if wanted.any():
+    if np.isin(parts[inside.rows, inside.cols], [PARTS[part] for part in wanted]).any():
         return reader.pixels(scene, window)
     channels = len(reader.scenes[scene].record.channels)
     return np.full((window.height, window.width, channels), NODATA, reader.scenes[scene].image.dtype)

@@ -17,9 +17,11 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
+from torch._dynamo.exc import TorchDynamoException
 from torch.utils.data import DataLoader
 
-from thalweg import optimise
+from thalweg import models, optimise, resume
+from thalweg.active.loader import Batches
 from thalweg.errors import DeviceMemoryError, TrainingError
 from thalweg.params.train import Train
 from thalweg.resume import Keeper
@@ -28,6 +30,16 @@ from thalweg.watch import loggers
 
 RANGE_STEPS = 100
 """Steps of the range test that `lr: auto` runs."""
+_NO_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "Cannot allocate memory",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "is killed by signal: Killed",
+)
+"""Parts of messages."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +55,7 @@ class Fitted:
     """The highest rate of the schedule."""
 
 
-def fit(task: SegmentationTask, train: Train, training: DataLoader[Any], validation: DataLoader[Any] | None,
+def fit(task: SegmentationTask, train: Train, training: Batches, validation: DataLoader[Any] | None,
         run: Path, state: Path, watchers: Sequence[Callback] = ()) -> Fitted:  # fmt: skip
     """Trains to the last epoch or until patience runs out, from `state` on if an earlier run was killed.
 
@@ -57,7 +69,7 @@ def fit(task: SegmentationTask, train: Train, training: DataLoader[Any], validat
         watchers: Callbacks that look on (`watch.observers`).
 
     Raises:
-        TrainingError: The machine is not as params say, or the loss is not finite.
+        TrainingError: The machine is not as params say, cannot compile the network, or the loss is not finite.
         DeviceMemoryError: Its memory does not suffice.
         SystemExit: 143 on SIGTERM, where Lightning would exit 0 (Lightning-AI/pytorch-lightning#19916).
     """
@@ -66,7 +78,7 @@ def fit(task: SegmentationTask, train: Train, training: DataLoader[Any], validat
         raise TrainingError(f"train.devices is {train.devices}, but one member trains on one device; set it to 1")
     keeper = Keeper(state, task.judged_weights, MONITOR)
     if train.channels_last:
-        task.network.architecture.to(memory_format=torch.channels_last)
+        models.channels_last(task.network.architecture)
     if train.compile:
         task.compile()
     patience = EarlyStopping(MONITOR, mode="max", patience=member.patience, check_on_train_epoch_end=True)
@@ -75,7 +87,8 @@ def fit(task: SegmentationTask, train: Train, training: DataLoader[Any], validat
     lines = [] if on_terminal else [EpochLines()]
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # filling costs a tenth
     with _quiet(), _translated(task, train):
-        if member.lr == "auto":
+        left = resume.found(state)
+        if member.lr == "auto" and left is None:
             task.lr = find_lr(task, training, train.accelerator)
         trainer = pl.Trainer(
             accelerator=train.accelerator, devices=train.devices, num_nodes=train.num_nodes, strategy=train.strategy,
@@ -84,11 +97,11 @@ def fit(task: SegmentationTask, train: Train, training: DataLoader[Any], validat
             profiler=loggers.profiler(train.profiler, run), callbacks=[*stopping, *watchers, keeper, *lines],
             deterministic="warn", num_sanity_val_steps=0, use_distributed_sampler=False, enable_model_summary=False,
             enable_progress_bar=on_terminal, log_every_n_steps=len(training))  # fmt: skip
-        trainer.fit(task, training, validation, ckpt_path=state if state.exists() else None, weights_only=False)
+        trainer.fit(task, training, validation, ckpt_path=left, weights_only=False)
     return Fitted(keeper, str(trainer.strategy.root_device), keeper.resumed_from, task.lr)
 
 
-def find_lr(task: SegmentationTask, training: DataLoader[Any], accelerator: str = "auto") -> float:
+def find_lr(task: SegmentationTask, training: Batches, accelerator: str = "auto") -> float:
     """The rate for `lr: auto`: one pass of rising rates, after which the weights are as they were.
 
     Raises:
@@ -124,7 +137,7 @@ def find_lr(task: SegmentationTask, training: DataLoader[Any], accelerator: str 
     return found
 
 
-def _endless(training: DataLoader[Any]) -> Iterator[Any]:
+def _endless(training: Batches) -> Iterator[Any]:
     """Batches of epoch after epoch."""
     for epoch in itertools.count():
         if hasattr(training.sampler, "set_epoch"):
@@ -162,11 +175,28 @@ def _translated(task: SegmentationTask, train: Train) -> Iterator[None]:
         raise TrainingError(
             f"train: this machine cannot run {train.accelerator} × {train.devices} ({fault}); set accelerator: auto"
         ) from error
-    except torch.OutOfMemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         raise DeviceMemoryError(
             f"models.{task.name}: the device's memory does not hold batch_size {task.member.batch_size} × chip_px "
             f"{task.member.chip_px}; lower batch_size"
         ) from error
+    except TorchDynamoException as error:
+        fault = " ".join(str(error).split())[:200]
+        raise TrainingError(
+            f"models.{task.name}: train.compile is true, but torch cannot compile it here ({fault}); set compile: false"
+        ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it says that memory does not suffice: PyTorch has an error of its own for one of its many ways alone.
+
+    Source: messages of c10's allocators, cuDNN, cuBLAS, and of torch's loader where the kernel ends a process of it.
+    """
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _NO_MEMORY)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from thalweg.params.split import Split
 from thalweg.split.assign import assign, strata
 from thalweg.split.blocks import BlockTable
 from thalweg.split.build import read_grids, write_split
+from thalweg.split.earlier import check_first
 from thalweg.split.pieces import Pieces, tiles
 from thalweg.split.plan import Plan, apply_rules, dealt, free_scenes, official_parts
 from thalweg.split.strata import shuffled
@@ -42,6 +43,7 @@ def build_fold(scenes_root: Path, grids: tuple[str, ...], split: Split, classes:
         SplitError: Labels or blocks do not suffice for the folds.
     """
     scenes = read_grids(scenes_root, grids)
+    check_first(scenes)
     ruled = _set_aside(scenes, split, classes)
 
     def deal(table: BlockTable) -> list[str]:
@@ -83,6 +85,7 @@ def build_random(scenes_root: Path, grids: tuple[str, ...], split: Split, classe
         SplitError: There are fewer labelled windows than parts.
     """
     scenes = read_grids(scenes_root, grids)
+    check_first(scenes)
     ruled = _set_aside(scenes, split, classes)
     free = free_scenes(scenes, ruled)
 

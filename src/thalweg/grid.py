@@ -141,7 +141,7 @@ class Pixels(Protocol):
         """Rows and columns."""
 
 
-def cut(plane: Pixels, window: Window, fill: int) -> np.ndarray:
+def cut(plane: Pixels, window: Window, fill: float) -> np.ndarray:
     """A copy of a window of (H, W) or (H, W, C), filled with `fill` past the plane's edge."""
     inside = window.clip((plane.shape[0], plane.shape[1]))
     if inside == window:

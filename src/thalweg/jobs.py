@@ -9,6 +9,7 @@ Source: the jobs file of giodueck/torchbearer, commit e8689f1; its defaults are 
 import copy
 import io
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,6 @@ from typing import Any
 
 import yaml
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from thalweg.errors import ParamsError
 from thalweg.params.recipe import Recipe
@@ -65,10 +65,14 @@ def import_jobs(path: Path, base: Path) -> Imported:
         base: A complete recipe; its first member gives what jobs do not say.
 
     Raises:
-        ParamsError: A file cannot be read, or a job names a model or data module that is not torchbearer's, or bands
-            that the base recipe's grids do not have.
+        ParamsError: A file cannot be read, or a job names a model or data module that is not torchbearer's, bands
+            that the base recipe's grids do not have, or values that no recipe can have.
     """
-    jobs = _read_jobs(path)
+    return to_recipe({f"{path}: job {number}": job for number, job in enumerate(read_jobs(path), 1)}, base)
+
+
+def to_recipe(jobs: Mapping[str, Job], base: Path) -> Imported:
+    """As `import_jobs`, of jobs that are read already, by what messages call them."""
     Recipe(base)
     round_trip = YAML()
     round_trip.width = 120
@@ -76,26 +80,35 @@ def import_jobs(path: Path, base: Path) -> Imported:
     template = copy.deepcopy(next(iter(recipe["models"].values())))
     members: dict[str, Any] = {}
     notes: list[str] = []
-    for number, job in enumerate(jobs):
-        where = f"{path}: job {number + 1}"
-        notes += [f"job {number + 1}: {note}" for note in _unmapped(job)]
+    for where, job in jobs.items():
         member = _member(where, job, template, recipe)
+        notes += [f"{where.rpartition(': ')[2]}: {note}" for note in _unmapped(job)]
         members[_name(job, member, members)] = _reseeded(member, members)
+    notes += [f"the base recipe's crossval.{name} has no job; it was left out" for name in recipe["crossval"]]
+    recipe["crossval"].clear()
     recipe["models"].clear()
     recipe["models"].update(members)
     for ensemble in recipe["ensembles"].values():
         ensemble["members"] = list(members)
     stream = io.StringIO()
     round_trip.dump(recipe, stream)
+    _check(Path(next(iter(jobs), str(base)).rpartition(": ")[0]), stream.getvalue())
     return Imported(stream.getvalue(), tuple(members), tuple(notes))
 
 
-def _read_jobs(path: Path) -> list[Job]:
+def read_jobs(path: Path) -> list[Job]:
+    """The jobs of a file that holds one or a list of them.
+
+    Raises:
+        ParamsError: It is missing, no YAML, or holds none.
+    """
     try:
         found = yaml.safe_load(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise ParamsError(f"{path} is missing; give the path of torchbearer's configs/jobs.yaml") from error
-    except (yaml.YAMLError, YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ParamsError(f"{path} cannot be read ({error.strerror}); give torchbearer's configs/jobs.yaml") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path} is no YAML ({' '.join(str(error).split())}); correct it") from error
     jobs = found if isinstance(found, list) else [found]
     if not jobs or not all(isinstance(job, dict) and "model" in job for job in jobs):
@@ -103,31 +116,70 @@ def _read_jobs(path: Path) -> list[Job]:
     return jobs
 
 
+def _check(path: Path, recipe: str) -> None:
+    """Before anybody makes it the project's params.yaml."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "jobs")
+        file.write_text(recipe, "utf-8")
+        try:
+            Recipe(file)
+        except ParamsError as error:
+            said = str(error).removeprefix(f"{file}: ")
+            raise ParamsError(f"{path} makes no recipe that holds together ({said}); correct the job") from error
+
+
 def _member(where: str, job: Job, template: Mapping[str, Any], recipe: Any) -> dict[str, Any]:
-    data, trainer, model = (_section(job, key) for key in ("datamodule_params", "trainer_params", "model_params"))
+    data, trainer, model = (
+        _section(where, job, key) for key in ("datamodule_params", "trainer_params", "model_params")
+    )
     member: dict[str, Any] = copy.deepcopy(dict(template))
-    patch, stride = int(data["patch_size"]), int(data["stride"])
+    patch, stride = (_whole(f"{where}: datamodule_params", data, key) for key in ("patch_size", "stride"))
+    whole = {"chips_per_epoch": (data, "length"), "batch_size": (data, "batch_size"),
+             "max_epochs": (trainer, "max_epochs"), "patience": (trainer, "patience")}  # fmt: skip
     member |= {
         "model": str(job["model"]), "options": _options(where, job, model), "grid": _grid(where, job, data, recipe),
-        "seed": int(job.get("seed", _SEED)), "lr": float(model["lr"]), "weight_decay": float(model["weight_decay"]),
-        "chip_px": patch, "chips_per_epoch": int(data["length"]), "batch_size": int(data["batch_size"]),
-        "max_epochs": int(trainer["max_epochs"]), "patience": int(trainer["patience"]), "window_px": 2 * patch,
-        "overlap": min(max(1 - stride / (2 * patch), 0.0), 0.9),
+        "seed": _whole(where, {"seed": _SEED} | _said(job), "seed"), "chip_px": patch, "window_px": 2 * patch,
+        "overlap": min(max(1 - stride / max(2 * patch, 1), 0.0), 0.9),
     }  # fmt: skip
-    return member
+    member |= {key: _number(f"{where}: model_params", model, key) for key in ("lr", "weight_decay")}
+    return member | {ours: _whole(where, *given) for ours, given in whole.items()}
 
 
-def _section(job: Job, key: str) -> dict[str, Any]:
+def _said(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Without nulls, which are as if nothing had been said."""
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _number(where: str, given: Mapping[str, Any], key: str) -> float:
+    try:
+        return float(given[key])  # PyYAML reads 1e-4 as text
+    except (TypeError, ValueError) as error:
+        raise ParamsError(f"{where}: {key} is {given[key]!r}, expected a number; correct it") from error
+
+
+def _whole(where: str, given: Mapping[str, Any], key: str) -> int:
+    number = _number(where, given, key)
+    if not number.is_integer():
+        raise ParamsError(f"{where}: {key} is {given[key]!r}, expected a whole number; correct it")
+    return int(number)
+
+
+def _section(where: str, job: Job, key: str) -> dict[str, Any]:
     given = job.get(key) or {}
-    return _DEFAULTS[key] | {name: value for name, value in given.items() if value is not None}
+    if not isinstance(given, dict):
+        raise ParamsError(f"{where}: {key} is {given!r}, expected a mapping; correct it")
+    return _DEFAULTS[key] | _said(given)
 
 
 def _options(where: str, job: Job, model: Mapping[str, Any]) -> dict[str, Any]:
     if job["model"] == "unet":
-        widths = [int(width) for width in model.get("features", _WIDTHS)]
+        features = model.get("features", _WIDTHS)
+        if not isinstance(features, (list, tuple)):
+            raise ParamsError(f"{where}: model_params: features is {features!r}, expected a list; correct it")
+        widths = [_whole(f"{where}: model_params", {"features": width}, "features") for width in features]
         return {"widths": widths, "dropout": 0.0, "upsample": "transposed"}
     if job["model"] == "fcn":
-        return {"num_filters": int(model.get("num_filters", 64))}
+        return {"num_filters": _whole(f"{where}: model_params", {"num_filters": 64} | dict(model), "num_filters")}
     if job["model"] == "farseg":
         return {"backbone": str(model.get("backbone", "resnet50"))}
     raise ParamsError(f"{where} has the model '{job['model']}', but torchbearer has unet, fcn and farseg; correct it")
@@ -135,7 +187,7 @@ def _options(where: str, job: Job, model: Mapping[str, Any]) -> dict[str, Any]:
 
 def _grid(where: str, job: Job, data: Mapping[str, Any], recipe: Any) -> str:
     """Key of the grid with the job's resolution and bands; a copy with fewer bands is made where none fits."""
-    module = str(job.get("datamodule", "sentinel2_60m"))
+    module = str(job.get("datamodule") or "sentinel2_60m")
     if module not in _RESOLUTIONS:
         raise ParamsError(f"{where} has the datamodule '{module}', expected {' or '.join(_RESOLUTIONS)}; correct it")
     grids = {name: grid for name, grid in recipe["grids"].items() if grid["resolution_m"] == _RESOLUTIONS[module]}
@@ -145,7 +197,8 @@ def _grid(where: str, job: Job, data: Mapping[str, Any], recipe: Any) -> str:
             "recipes/chaco.yaml"
         )
     name, grid = next(iter(grids.items()))
-    bands = [str(band) for band in data.get("bands", grid["bands"])]
+    named = data.get("bands", grid["bands"])
+    bands = [named] if isinstance(named, str) else [str(band) for band in named]
     if strange := [band for band in bands if band not in grid["bands"]]:
         raise ParamsError(
             f"{where} wants the band(s) {', '.join(strange)}, but the base recipe's grid {name} has "

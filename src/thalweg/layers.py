@@ -1,90 +1,112 @@
-"""Rasters of held probabilities of one scene: one member's prediction, and the combination of several members'."""
+"""Rasters of held probabilities of one scene: the combination of several members', and how far they disagree."""
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from thalweg import contract, raster
-from thalweg.grid import Grid, Window, cut, iter_blocks
-from thalweg.infer import Predictor, iter_rows
-from thalweg.manifest.scene import NODATA, Scene
+from thalweg import doubt, raster
+from thalweg.calibrate import to_logits
+from thalweg.grid import Grid, Window, iter_blocks
+from thalweg.infer.scene import usable
+from thalweg.manifest.calibration import Calibration
+from thalweg.manifest.scene import Scene
 from thalweg.maps import BLOCK_PX, PROB_NODATA, create_probs, dequantise, quantise
 from thalweg.reducers import Reduce
 
-SPREAD = "disagreement"
-"""Name of the last band of a combination."""
-_BATCH_PX = 1 << 18
-_BAND_PX = 256
+BETWEEN = ("mutual_information", "disagreement")
+"""Doubts that only the members together can tell; the others follow from the map's probabilities."""
 
 
-def predict_scene(predictor: Predictor, scene: Scene, overlap: float, names: Sequence[str], target: Path) -> None:
-    """Predicts a scene into a raster of held probabilities; pixels that are not measured or not valid are nodata.
+@dataclass(frozen=True)
+class Rule:
+    """How members become one."""
 
-    Args:
-        predictor: A member.
-        scene: On the member's grid.
-        overlap: Share of a window that overlaps its neighbour.
-        names: Class names, the bands' descriptions.
-        target: New file; its folder is made.
+    bag: tuple[int, ...]
+    """Numbers of the members that are reduced, in order; one that counts twice is there twice."""
+    reduce: Reduce
+    calibration: Calibration | None = None
+    """Of what is reduced."""
+    doubts: tuple[str, ...] = ()
+    """Of `BETWEEN`: what is told of the members."""
+    plain: bool = False
+    """A lone member is what comes out, unchanged."""
 
-    Raises:
-        ContractError: The scene is not what the member was trained to read.
-    """
-    contract.check(predictor.card, scene)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    window_px, shape_yx = predictor.card.window_px, scene.grid.shape_yx
-    batch_size = max(_BATCH_PX // window_px**2, 1)
-    read = partial(cut, scene.image, fill=NODATA)
-    runs = iter_rows(predictor.predict, read, shape_yx, len(names), window_px, overlap, batch_size)
-    with create_probs(target, scene.grid, names) as dataset:
-        for top, probs in _regrouped(runs, _BAND_PX):
-            window = Window(top, 0, probs.shape[1], shape_yx[1])
-            dataset.write(quantise(probs, _measured(scene, window)), window=raster.to_rio(window))
-            raster.release(scene.image)
-            raster.release(scene.valid)
+    def probs(self, probs: np.ndarray, measured: np.ndarray, raw: bool = False) -> np.ndarray:
+        """Probabilities (K, …) of members' (M, K, …) where they are measured (M, …).
+
+        Pixels that no member of the bag has get the mean of the others. Raw: before calibration.
+        """
+        bag, chosen = probs, measured
+        if self.bag != tuple(range(len(probs))):
+            bag, chosen = probs[list(self.bag)], measured[list(self.bag)]
+        reduced = self.reduce(bag, chosen)
+        missing = measured.any(0) & ~chosen.any(0)
+        if missing.any():
+            others = np.where(measured[:, None], probs, 0).sum(0) / np.maximum(measured.sum(0), 1)
+            reduced = np.where(missing, others, reduced)
+        if raw or self.calibration is None or not self.calibration.kept:
+            return np.asarray(reduced, np.float32)
+        return self.calibration.apply(to_logits(reduced))
 
 
-def combine_scene(scene: Scene, members: Sequence[Path], reduce: Reduce, names: Sequence[str], target: Path) -> None:
-    """Combines members' rasters into one on the scene's grid, with the members' disagreement as its last band.
+def combine_scene(scene: Scene, members: Sequence[Path | None], rule: Rule, names: Sequence[str], target: Path,
+                  between: Path) -> None:  # fmt: skip
+    """Combines members' rasters into one on the scene's grid.
 
     Args:
         scene: On the ensemble's grid; pixels that are not measured or not valid become nodata.
-        members: One raster per member, each on its own grid.
-        reduce: How they are combined.
+        members: One raster per member, each on its own grid; None where a member lacks the scene.
+        rule: How they are combined.
         names: Class names.
-        target: New file; its folder is made.
+        target: New file; its folder is made. A second name of a member's that needs no change.
+        between: New file for the rule's doubts, where it has any.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with create_probs(target, scene.grid, (*names, SPREAD)) as dataset:
+    if rule.plain and members[0] is not None and raster.read_grid(members[0]) == scene.grid:
+        raster.link(members[0], target)
+        return
+    with ExitStack() as stack:
+        dataset = stack.enter_context(create_probs(target, scene.grid, names))
+        doubts = stack.enter_context(create_probs(between, scene.grid, rule.doubts)) if rule.doubts else None
         for window in iter_blocks(scene.grid.shape_yx, BLOCK_PX):
-            usable = _measured(scene, window)
-            if members and usable.any():
-                layers = np.stack([read_member(path, scene.grid, window) for path in members])
-                dataset.write(combine(layers, usable, reduce), window=raster.to_rio(window))
+            here = usable(scene, window)
+            if here.any() and any(members):
+                layers = read_members(members, len(names), scene.grid, window)
+                held = combine(layers, here, rule)
+                dataset.write(held[: len(names)], window=raster.to_rio(window))
+                if doubts:
+                    doubts.write(held[len(names) :], window=raster.to_rio(window))
             raster.release(scene.image)
             raster.release(scene.valid)
 
 
-def combine(layers: np.ndarray, usable: np.ndarray, reduce: Reduce) -> np.ndarray:
-    """Members' held probabilities (M, K, h, w) to (K + 1, h, w): the ensemble's, and the members' disagreement.
+def combine(layers: np.ndarray, here: np.ndarray, rule: Rule) -> np.ndarray:
+    """Members' held probabilities (M, K, h, w) to (K + doubts, h, w): the ensemble's, and how far members disagree.
 
     Disagreement is the standard deviation, over members, of the probability of the ensemble's most probable class.
 
     Args:
         layers: One per member, nodata in all classes alike.
-        usable: (h, w) bool; other pixels become nodata.
-        reduce: How members are combined.
+        here: (h, w) bool; other pixels become nodata.
+        rule: How they are combined.
     """
     measured = layers[:, 0] != PROB_NODATA
     probs = dequantise(layers)
-    reduced = reduce(probs, measured)
-    top = np.take_along_axis(probs, reduced.argmax(0)[None, None], 1)[:, 0]
-    count = np.maximum(measured.sum(0), 1)
-    mean = np.where(measured, top, 0).sum(0) / count
-    variance = np.where(measured, (top - mean) ** 2, 0).sum(0) / count
-    return quantise(np.concatenate([reduced, np.sqrt(variance)[None]]), usable & measured.any(0))
+    combined = rule.probs(probs, measured)
+    said = np.zeros(len(layers), bool)
+    said[list(rule.bag)] = True
+    said = np.where((measured & said[:, None, None]).any(0), measured & said[:, None, None], measured)
+    found = _between(probs, said, combined.argmax(0), rule.doubts)
+    return quantise(np.concatenate([combined, *(found[name][None] for name in rule.doubts)]), here & measured.any(0))
+
+
+def read_members(members: Sequence[Path | None], classes: int, grid: Grid, window: Window) -> np.ndarray:
+    """Held probabilities (M, K, h, w) of several members on a window of one grid, nodata where one lacks the scene."""
+    absent = np.full((classes, window.height, window.width), PROB_NODATA, np.uint16)
+    return np.stack([absent if path is None else read_member(path, grid, window) for path in members])
 
 
 def read_member(path: Path, grid: Grid, window: Window) -> np.ndarray:
@@ -96,20 +118,14 @@ def read_member(path: Path, grid: Grid, window: Window) -> np.ndarray:
     return raster.read_onto(path, grid, window, "average" if finer else "bilinear")
 
 
-def _measured(scene: Scene, window: Window) -> np.ndarray:
-    image, valid = scene.image[window.rows, window.cols], scene.valid[window.rows, window.cols]
-    return np.asarray((valid != 0) & (image != NODATA).any(-1))
-
-
-def _regrouped(runs: Iterator[tuple[int, np.ndarray]], rows_px: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Runs of rows as bands of `rows_px`, the height of the raster's tiles, so that each tile is compressed once."""
-    top, waiting = 0, np.empty((0, 0, 0), np.float32)
-    for first, run in runs:
-        waiting = run if not waiting.size else np.concatenate([waiting, run], axis=1)
-        whole = waiting.shape[1] // rows_px * rows_px
-        if whole:
-            yield top, waiting[:, :whole]
-            waiting = waiting[:, whole:]
-        top = first + run.shape[1] - waiting.shape[1]
-    if waiting.size:
-        yield top, waiting
+def _between(probs: np.ndarray, said: np.ndarray, labels: np.ndarray,
+             doubts: Sequence[str]) -> Mapping[str, np.ndarray]:  # fmt: skip
+    found = {}
+    if "disagreement" in doubts:
+        top = np.take_along_axis(probs, labels[None, None], 1)[:, 0]
+        count = np.maximum(said.sum(0), 1)
+        mean = np.where(said, top, 0).sum(0) / count
+        found["disagreement"] = np.sqrt(np.where(said, (top - mean) ** 2, 0).sum(0) / count)
+    if "mutual_information" in doubts:
+        found["mutual_information"] = doubt.mutual_information(probs, said)
+    return found

@@ -5,9 +5,9 @@ import subprocess
 from collections.abc import Collection
 from pathlib import Path
 
-from thalweg import params, sources
+from thalweg import params, reducers, sources
 from thalweg.bands import wavelength_nm
-from thalweg.errors import ParamsError
+from thalweg.errors import EnsembleError, ParamsError
 from thalweg.params.grids import GridParams
 from thalweg.params.recipe import Recipe
 
@@ -82,6 +82,7 @@ def build_members(path: Path) -> Recipe:
     import torch  # noqa: PLC0415 - takes ten seconds, which the other commands need not wait for
 
     from thalweg import models  # noqa: PLC0415
+    from thalweg.active import scorer  # noqa: PLC0415
     from thalweg.preprocess.channels import formulas_of  # noqa: PLC0415
     from thalweg.preprocess.series import check_series  # noqa: PLC0415
 
@@ -94,6 +95,11 @@ def build_members(path: Path) -> Recipe:
             said = str(error).removeprefix("grids: ")
             raise ParamsError(f"{path}: grids.{grid_name}: {said}") from error
     sources.read_options(recipe.fetch, path)
+    for name, ensemble in recipe.ensembles.items():
+        try:
+            reducers.check(ensemble.reducer, ensemble.weights is not None)
+        except EnsembleError as error:
+            raise ParamsError(f"{path}: ensembles.{name}: {error}") from error
     for name, member in recipe.models.items():
         grid = recipe.grids[member.grid]
         channels = grid.count
@@ -101,7 +107,7 @@ def build_members(path: Path) -> Recipe:
             with torch.device("meta"), torch.no_grad():
                 network = models.build(
                     member.model, channels, recipe.classes.count, member.options, _wavelengths(grid),
-                    float(grid.resolution_m or 1),
+                    float(grid.resolution_m or 1), models.days_of(grid.series.model_dump() if grid.series else None),
                 ).eval()  # fmt: skip
                 shape = network(torch.empty(1, channels, member.chip_px, member.chip_px)).shape
         except (ParamsError, RuntimeError, ValueError) as error:
@@ -110,6 +116,11 @@ def build_members(path: Path) -> Recipe:
             raise ParamsError(
                 f"{path}: models.{name} turns a chip of {member.chip_px} px into {tuple(shape)}; change it"
             )
+        if member.active is not None:
+            try:
+                scorer.check(member.active, network if member.active.judge == "self" else None)
+            except ParamsError as error:
+                raise ParamsError(f"{path}: models.{name}: {error}") from error
         stages = getattr(network, "stages", {})
         if wrong := [str(stage) for stage in member.freeze if str(stage) not in stages]:
             raise ParamsError(

@@ -7,6 +7,8 @@ code, so that a state is never picked up by a training that it does not belong t
 import hashlib
 import os
 import socket
+import warnings
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,7 +20,7 @@ from filelock import FileLock, Timeout
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
-from thalweg.errors import TrainingError
+from thalweg.errors import DegradedDataWarning, TrainingError
 
 STATE = "last.ckpt"
 
@@ -55,6 +57,23 @@ def held(folder: Path, member: str) -> Iterator[None]:
         holder.unlink(missing_ok=True)
     finally:
         lock.release()
+
+
+def found(state: Path) -> Path | None:
+    """The state that a killed training left, or None; one that is broken is taken away, with a warning."""
+    if not state.exists():
+        return None
+    try:
+        with zipfile.ZipFile(state) as parts:
+            whole = parts.testzip() is None
+    except zipfile.BadZipFile:
+        whole = False
+    if whole:
+        return state
+    state.unlink()
+    warnings.warn(f"{state}, from which training would have gone on, is broken; it starts again from epoch 0",
+                  DegradedDataWarning, stacklevel=2)  # fmt: skip
+    return None
 
 
 class Keeper(Checkpoint):
@@ -99,4 +118,6 @@ class Keeper(Checkpoint):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_name(f".{self.path.name}.part")
         trainer.save_checkpoint(partial)
+        with partial.open("rb+") as file:
+            os.fsync(file)  # else a power failure may leave the new name on what was not yet written
         partial.replace(self.path)

@@ -44,12 +44,13 @@ class SalvageResult:
     """Stages that did not finish."""
 
 
-def build(root: Path, only: Collection[str] | None = None) -> SalvageResult:
+def build(root: Path, only: Collection[str] | None = None, unfinished: Collection[str] | None = None) -> SalvageResult:
     """Builds every ensemble of a project from its finished members.
 
     Args:
         root: The project's folder.
         only: Stages whose members are of interest, as if there were no others; None for all.
+        unfinished: What `read_changed_stages` has just said; None asks it.
 
     Raises:
         StageError: DVC cannot say which stages are up to date.
@@ -58,7 +59,7 @@ def build(root: Path, only: Collection[str] | None = None) -> SalvageResult:
     file = root / params.PARAMS_FILE
     classes = params.load(Classes, path=file)
     recipe = params.read_yaml(file)
-    changed = read_changed_stages(root)
+    changed = read_changed_stages(root) if unfinished is None else set(unfinished)
     shutil.rmtree(root / FOLDER, ignore_errors=True)  # what an earlier failure left tells nothing of this one
     members = params.pick(recipe, "models", None, file)
     yardsticks = params.pick(recipe, "yardsticks", None, file)

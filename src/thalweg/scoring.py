@@ -11,18 +11,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from thalweg import metrics, raster
+from thalweg import maps, metrics, raster, thresholds
 from thalweg.classes import IGNORE
 from thalweg.errors import EnsembleError
 from thalweg.grid import Window, iter_blocks
 from thalweg.manifest.chips import PARTS, read_chips, scene_parts
 from thalweg.manifest.heldout import PartScores
 from thalweg.manifest.scene import Scene
-from thalweg.maps import BLOCK_PX, PROB_NODATA, PROB_SCALE, dequantise, to_labels
+from thalweg.maps import BLOCK_PX, PROB_NODATA, PROB_SCALE, dequantise
+from thalweg.params.ensembles import ThresholdRule
 
 HELDOUT = ("val", "test")
 _BINS = 256
+_FLOOR = 1e-6
 
+Cut = int | tuple[float, ...] | None
+"""Least held value of class 1 that counts as class 1, or a threshold per class, or None for the most probable class."""
 ReadHeld = Callable[[Scene, Window], np.ndarray | None]
 """Held probabilities (K, h, w) of a competitor on a window of a scene; None where it lacks the scene."""
 
@@ -39,6 +43,8 @@ class HeldoutWindow:
     """Competitor → (K, h, w) held probabilities."""
     blocks: np.ndarray
     """(h, w) int64 number of the ground block that each pixel's chip lies in, −1 where no chip of the part is."""
+    window: Window
+    """In the scene."""
 
 
 @dataclass
@@ -50,33 +56,42 @@ class Tally:
     scenes: dict[str, np.ndarray] = field(default_factory=dict)
     blocks: dict[int, np.ndarray] = field(default_factory=dict)
     reliability: np.ndarray = field(default_factory=lambda: np.zeros((3, metrics.ECE_BINS)))
+    likelihood: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    """Pixels, and the sums of their NLL and Brier scores."""
     counts: np.ndarray = field(default_factory=lambda: np.zeros((2, _BINS), np.int64))
     """Binary tasks: pixels per true class and bin of the probability of class 1."""
 
     def __post_init__(self) -> None:
         self.confusion = np.zeros((self.classes, self.classes), np.int64)
 
-    def add(self, window: HeldoutWindow, held: np.ndarray, cut: int | None) -> None:
+    def add(self, window: HeldoutWindow, held: np.ndarray, cut: Cut) -> None:
         """Counts one window."""
-        labels = to_labels(held, cut)
-        matrix = metrics.confusion(window.truth, labels, self.classes)
-        for block in np.unique(window.blocks[window.truth != IGNORE]).tolist():
-            truth = np.where(window.blocks == block, window.truth, np.uint8(IGNORE))
-            found = metrics.confusion(truth, labels, self.classes)
-            self.blocks[block] = self.blocks.get(block, np.zeros_like(matrix)) + found
+        known = window.truth != IGNORE
+        truth, kept = window.truth[known], held[:, known]
+        matrices = _confusions(truth, to_labels(kept, cut), window.blocks[known], self.classes)
+        for block, found in matrices.items():
+            self.blocks[block] = self.blocks.get(block, np.zeros_like(found)) + found
+        matrix = sum(matrices.values(), start=np.zeros_like(self.confusion))
         self.confusion += matrix
         self.scenes[window.scene] = self.scenes.get(window.scene, np.zeros_like(matrix)) + matrix
-        self.reliability += metrics.calibration(window.truth, dequantise(held))
+        probs = dequantise(kept)
+        self.reliability += metrics.calibration(truth, probs)
+        self.likelihood += _likelihood(truth, probs)
         if self.classes == 2:
-            bins = np.minimum(held[1].astype(np.int64) * _BINS // PROB_SCALE, _BINS - 1)
+            bins = np.minimum(kept[1].astype(np.int64) * _BINS // PROB_SCALE, _BINS - 1)
             for k in range(2):
-                self.counts[k] += np.bincount(bins[window.truth == k], minlength=_BINS)
+                self.counts[k] += np.bincount(bins[truth == k], minlength=_BINS)
 
     def scores(self, names: Sequence[str]) -> dict[str, float]:
-        """`metrics.scores`, the calibration error, and intervals by blocks."""
-        found = metrics.scores(self.confusion, names) | {"ece": metrics.ece(self.reliability)}
+        """`metrics.scores`, how far probabilities are to be believed, and intervals by blocks."""
+        found = metrics.scores(self.confusion, names) | self.belief()
         matrices = [matrix for block, matrix in sorted(self.blocks.items()) if block >= 0]
         return found | metrics.intervals(matrices, names, metrics.bounded(names)) | {"blocks": float(len(matrices))}
+
+    def belief(self) -> dict[str, float]:
+        """Calibration error, mean NLL (nats) and Brier score (0…2)."""
+        pixels, nll, brier = self.likelihood.tolist()
+        return {"ece": metrics.ece(self.reliability), "nll": nll / max(pixels, 1), "brier": brier / max(pixels, 1)}
 
     def record(self) -> PartScores:
         """The counts as the report reads them."""
@@ -120,6 +135,49 @@ def iter_heldout(scenes: Sequence[Scene], split: Path, readers: Mapping[str, Rea
                 raster.release(layer)
 
 
+def labelled_px(scenes: Sequence[Scene], split: Path, part: str) -> int:
+    """Labelled, valid pixels of a part."""
+    found = 0
+    for scene in scenes:
+        parts = scene_parts(split, scene)
+        if scene.mask is None:
+            continue
+        for window in iter_blocks(scene.grid.shape_yx, BLOCK_PX):
+            here = (parts[window.rows, window.cols] == PARTS[part]) & (scene.valid[window.rows, window.cols] != 0)
+            found += int((here & (scene.mask[window.rows, window.cols] != IGNORE)).sum())
+        for layer in (parts, scene.valid, scene.mask):
+            raster.release(layer)
+    return found
+
+
+def to_labels(held: np.ndarray, cut: Cut) -> np.ndarray:
+    """Class ids (h, w) uint8 of held probabilities (K, h, w), `IGNORE` where nothing was measured."""
+    if not isinstance(cut, tuple):
+        return maps.to_labels(held, cut)
+    return np.where(held[0] == PROB_NODATA, np.uint8(IGNORE), thresholds.to_labels(dequantise(held), cut))
+
+
+def choose_thresholds(windows: Iterator[HeldoutWindow], competitors: Sequence[str], names: Sequence[str],
+                      rule: ThresholdRule) -> dict[str, Cut]:  # fmt: skip
+    """Per competitor a threshold per class by a rule of `thresholds`, from validation pixels.
+
+    One that lacks the scenes where a class is has no thresholds, and says the most probable class.
+
+    Raises:
+        EnsembleError: A class has no validation pixel at all.
+    """
+    counts = {name: np.zeros((len(names), 2, metrics.PROB_BINS), np.int64) for name in competitors}
+    if rule.rule != "fixed":
+        for window in windows:
+            for name, held in window.held.items() if window.part == "val" else ():
+                if name in counts:
+                    counts[name] += thresholds.count(window.truth, dequantise(held))
+    there = {name: count[:, 1].any(1) for name, count in counts.items()}
+    anywhere = np.any(list(there.values()), axis=0)
+    return {name: thresholds.choose(count, names, rule.rule, rule.value) if (there[name] == anywhere).all() else None
+            for name, count in counts.items()}  # fmt: skip
+
+
 def choose_cuts(windows: Iterator[HeldoutWindow], names: Sequence[str]) -> dict[str, int]:
     """Per competitor the held value of class 1 from which calling pixels class 1 gives the best validation IoU.
 
@@ -129,7 +187,8 @@ def choose_cuts(windows: Iterator[HeldoutWindow], names: Sequence[str]) -> dict[
     counts = {name: np.zeros((2, PROB_NODATA), np.int64) for name in names}
     for window in windows:
         if window.part == "val":
-            for name, held in window.held.items():
+            for name in counts.keys() & window.held.keys():
+                held = window.held[name]
                 for k in range(2):
                     counts[name][k] += np.bincount(held[1][window.truth == k], minlength=PROB_NODATA)
     if not any(count[1].any() for count in counts.values()):
@@ -154,9 +213,7 @@ def best_cut(negatives: np.ndarray, positives: np.ndarray) -> int:
     return int(best[np.abs(best - PROB_SCALE // 2).argmin()])
 
 
-def tally(
-    windows: Iterator[HeldoutWindow], cuts: Mapping[str, int | None], classes: int
-) -> dict[str, dict[str, Tally]]:
+def tally(windows: Iterator[HeldoutWindow], cuts: Mapping[str, Cut], classes: int) -> dict[str, dict[str, Tally]]:
     """Counts per competitor and part; a part without pixels is not there."""
     tallies: dict[str, dict[str, Tally]] = {name: {} for name in cuts}
     for window in windows:
@@ -196,11 +253,31 @@ def _of_window(
     known = scene.valid[window.rows, window.cols] != 0
     labels = np.where(known, scene.mask[window.rows, window.cols], np.uint8(IGNORE))
     held = {name: layer for name, read in readers.items() if (layer := read(scene, window)) is not None}
+    if not held:
+        return
     measured = np.all([layer[0] != PROB_NODATA for layer in held.values()], axis=0)
     for part in HELDOUT:
         truth = np.where((parts == PARTS[part]) & measured, labels, np.uint8(IGNORE))
         if (truth != IGNORE).any():
-            yield HeldoutWindow(scene.name, part, truth, held, _blocks(cells[part], window))
+            yield HeldoutWindow(scene.name, part, truth, held, _blocks(cells[part], window), window)
+
+
+def _confusions(truth: np.ndarray, labels: np.ndarray, blocks: np.ndarray, classes: int) -> dict[int, np.ndarray]:
+    """Block → confusion matrix of its pixels; all (N,), those of blocks near each other in number."""
+    first = int(blocks.min())
+    pairs = ((blocks - first) * classes + truth) * classes + labels
+    span = int(blocks.max()) - first + 1
+    matrices = np.bincount(pairs, minlength=span * classes**2).reshape(span, classes, classes)
+    return {first + int(number): matrices[number] for number in np.flatnonzero(matrices.any((1, 2)))}
+
+
+def _likelihood(truth: np.ndarray, probs: np.ndarray) -> np.ndarray:
+    """Pixels (N,), and the sums of their NLL (a probability below a millionth counts as one) and Brier scores."""
+    probs = probs / np.maximum(probs.sum(0), np.float32(_FLOOR))
+    given = probs[truth, np.arange(probs.shape[1])]
+    nll = -np.log(np.maximum(given, np.float32(_FLOOR))).sum(dtype=np.float64)
+    brier = ((probs**2).sum(0) - 2 * given + 1).sum(dtype=np.float64)
+    return np.array([len(truth), nll, brier])
 
 
 def _nested(matrix: np.ndarray) -> tuple[tuple[int, ...], ...]:

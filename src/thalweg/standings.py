@@ -34,6 +34,8 @@ class Standing:
     """Of an ensemble: its members on the same pixels of the map's grid."""
     shift: dict[str, dict[str, float]] = field(default_factory=dict)
     """Of such a member: scene → channel → stability index of its input."""
+    pooled_shift: dict[str, float] = field(default_factory=dict)
+    """Channel → the same of all the map's scenes together."""
     yardstick: bool = False
     """Gradient boosting, which the others have to beat."""
 
@@ -172,7 +174,11 @@ def _read(name: str, path: Path, card: Path | None, yardstick: bool) -> Standing
         data = json.loads(path.read_text("utf-8"))
         entries = json.loads(card.read_text("utf-8"))["members"] if card and card.is_file() else {}
         members = tuple(
-            replace(_standing(key, entry["scores"], False, False), shift=entry.get("shift", {}))
+            replace(
+                _standing(key, entry["scores"], False, False),
+                shift=entry.get("shift", {}),
+                pooled_shift=entry.get("pooled_shift", {}),
+            )
             for key, entry in entries.items()
         )
         return _standing(name, data, card is not None, yardstick, members)

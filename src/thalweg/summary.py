@@ -1,6 +1,6 @@
 """One table of all members after a run: who finished, with what score, in what time, and where the log is."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +17,8 @@ SUMMARY = Path("metrics", "summary.json")
 """Beside the outs, and in .dvcignore, so that DVC does not take it for a change of what the report reads."""
 BEFORE = ("fetch", "preprocess", "split")
 """Stages that all members and maps stand on."""
+_KILLED = "it was killed, by a person, a power cut, or the kernel for want of memory; the next run goes on where it was"
+_SILENT = "it did not start, or was killed; the log of the queue says what came before"
 _HEADINGS = ("member", "status", "", "time", "log")
 
 
@@ -35,17 +37,28 @@ class Row(NamedTuple):
     seconds: float | None
     """Of the last run, whatever came of it."""
     log: str | None
-    """Of the last run, relative to the project."""
+    """Of the last run, relative to the project; of what failed without a record of its own, the queue's."""
     error: str | None
 
 
-def build(root: Path, unfinished: Collection[str], only: Collection[str] | None = None) -> tuple[str, tuple[Row, ...]]:
+class Night(NamedTuple):
+    """What a queue kept."""
+
+    log: Path
+    """Named after the time at which it began."""
+    failures: Mapping[str, str]
+    """Stage → its error."""
+
+
+def build(root: Path, unfinished: Collection[str], only: Collection[str] | None = None,
+          night: Night | None = None) -> tuple[str, tuple[Row, ...]]:  # fmt: skip
     """The score that the table names, and its rows: members, then yardsticks.
 
     Args:
         root: The project's folder.
         unfinished: Stages that DVC would run again.
         only: Stages that were selected, or None for all.
+        night: The queue that has just ended; None where records alone tell.
     """
     file = root / params.PARAMS_FILE
     names = {"train": [*params.load_items(Member, file)], "yardstick": [*params.load_items(Yardstick, file)]}
@@ -61,7 +74,11 @@ def build(root: Path, unfinished: Collection[str], only: Collection[str] | None 
             tried = not stuck and (only is None or target in only)
             status = "ok" if done else "failed" if tried else "skipped"
             run = read_newest(root / "runs", name) if stage == "train" else None
-            rows.append(_row(name, stage, status, scored.get(name) if done else None, run, key, root))
+            row = _row(name, stage, status, scored.get(name) if done else None, run, key, root)
+            if night and status == "failed" and (run is None or run.folder.name < night.log.stem):
+                said = night.failures.get(target, _SILENT)
+                row = row._replace(seconds=None, log=str(night.log.relative_to(root)), error=said)
+            rows.append(row)
     return say_key(key), tuple(rows)
 
 
@@ -86,7 +103,7 @@ def _row(name: str, stage: str, status: str, scored: Standing | None, run: Run |
     parts, facts = scored.parts if scored else {}, run.facts if run else {}
     test, val = (parts.get(part, {}).get(key) for part in ("test", "val"))
     log = str((run.folder / CONSOLE).relative_to(root)) if run else None
-    ended = "it was killed" if facts.get("status") == "running" else facts.get("error")
+    ended = _KILLED if facts.get("status") == "running" else facts.get("error")
     return Row(name, stage, status, test, val, facts.get("seconds"), log, ended if status == "failed" else None)
 
 

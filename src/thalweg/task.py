@@ -1,5 +1,6 @@
 """The Lightning module of semantic segmentation: one step, one validation, one optimiser."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -58,18 +59,17 @@ class SegmentationTask(pl.LightningModule):
         if mixed.other is not None:
             loss = mixed.share * loss + (1 - mixed.share) * self.loss(logits, mixed.other)
         if not torch.isfinite(loss):
-            raise TrainingError(
-                f"models.{self.name}: the loss is {loss.item()} in epoch {self.current_epoch}, step {batch_idx}; "
-                f"lower its lr (now {self.lr:g}), or set train.precision to 32-true, and run `dvc repro` again"
-            )
+            raise self._diverged(f"the loss is {loss.item()} in epoch {self.current_epoch}, step {batch_idx}")
         self.log("train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch[0]))
-        return loss
+        return loss * self._share_of_window(batch_idx)
 
     def augmented(self, batch: Batch, batch_idx: int) -> augment.Batch:
         """A batch as this epoch's step sees it."""
         pixels, target = batch
-        inputs, random = self.network.normalise(pixels), self._random(batch_idx)
-        return augment.augment(inputs, target, self.member.augment, self._radiometry(), random)
+        random = self._random(batch_idx)
+        with torch.autocast(self.device.type, enabled=False):  # where pixels move to does not fit 16 bits
+            inputs = self.network.normalise(pixels)
+            return augment.augment(inputs, target, self.member.augment, self._radiometry(), random)
 
     def on_train_epoch_start(self) -> None:
         """Thaws what is to learn from this epoch on."""
@@ -78,11 +78,18 @@ class SegmentationTask(pl.LightningModule):
             models.freeze(self.network, frozen)
 
     def on_train_epoch_end(self) -> None:
-        """Logs the learning rate of the epoch's last step, and lets a plateau have its say."""
+        """Logs the learning rate of the epoch's last step, and lets a plateau have its say once the rate has risen.
+
+        Raises:
+            TrainingError: The last step left weights that are not finite.
+        """
+        if not all(bool(tensor.isfinite().all()) for tensor in self.network.architecture.parameters()):
+            raise self._diverged(f"weights are not finite after epoch {self.current_epoch}")
         self.log("lr", float(self.trainer.optimizers[0].param_groups[0]["lr"]))
         plateau = self.lr_schedulers()
         score = self.trainer.callback_metrics.get(MONITOR)
-        if isinstance(plateau, ReduceLROnPlateau) and score is not None:
+        risen = self.trainer.global_step > self._rise()
+        if isinstance(plateau, ReduceLROnPlateau) and score is not None and risen:
             plateau.step(float(score))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
@@ -95,13 +102,20 @@ class SegmentationTask(pl.LightningModule):
         self._confusion += metrics.confusion(target.cpu().numpy(), labels.cpu().numpy(), len(self.classes))
 
     def on_validation_epoch_end(self) -> None:
-        """Logs scores of the whole validation part and starts anew."""
+        """Logs scores of the whole validation part and starts anew.
+
+        Raises:
+            TrainingError: The loss is not finite.
+        """
+        loss = self._loss_sum / max(self._confusion.sum(), 1)
+        if not math.isfinite(loss):
+            raise self._diverged(f"the validation loss is {loss} in epoch {self.current_epoch}")
         values = metrics.scores(self._confusion, self.classes)
         named = {f"val_{key}": values[key] for key in self._logged() if key in values}
         if self._stashed is not None:
             self.network.architecture.load_state_dict(self._stashed)
             self._stashed = None
-        self.log_dict({"val_loss": self._loss_sum / max(self._confusion.sum(), 1), **named}, prog_bar=True)
+        self.log_dict({"val_loss": loss, **named}, prog_bar=True)
         self._start_tally()
 
     def compile(self) -> None:
@@ -111,8 +125,7 @@ class SegmentationTask(pl.LightningModule):
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         """One step, at the warm-up's rate where the schedule itself counts epochs, and into the average."""
         if isinstance(self.member.schedule, Plateau):
-            steps = int(self.trainer.estimated_stepping_batches)
-            rise = optimise.warmup_steps(self.member, steps)
+            rise = self._rise()
             if self.trainer.global_step <= rise and rise:
                 for group in optimizer.param_groups:
                     group["lr"] = self.lr * min((self.trainer.global_step + 1) / (rise + 1), 1.0)
@@ -137,6 +150,29 @@ class SegmentationTask(pl.LightningModule):
         chosen = optimise.optimizer(self.member, self.network.parameters(), self.lr)
         steps = int(self.trainer.estimated_stepping_batches)
         return {"optimizer": chosen, "lr_scheduler": optimise.schedule(self.member, chosen, self.lr, steps, MONITOR)}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The rate, which `lr: auto` does not seek again when a killed training goes on."""
+        checkpoint["lr"] = self.lr
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The counterpart."""
+        self.lr = checkpoint["lr"]
+
+    def _share_of_window(self, batch_idx: int) -> float:
+        """1, but in an epoch's last window that has fewer batches: Lightning divides by `accumulate` there as well."""
+        whole = self.trainer.accumulate_grad_batches
+        left = int(self.trainer.num_training_batches) - batch_idx // whole * whole
+        return whole / min(whole, left)
+
+    def _rise(self) -> int:
+        return optimise.warmup_steps(self.member, int(self.trainer.estimated_stepping_batches))
+
+    def _diverged(self, what: str) -> TrainingError:
+        return TrainingError(
+            f"models.{self.name}: {what}; lower its lr (now {self.lr:g}), or set train.precision to 32-true, and run "
+            "`dvc repro` again"
+        )
 
     def _random(self, batch_idx: int) -> torch.Generator:
         return augment.generator(self.member.seed, self.current_epoch, batch_idx)

@@ -1,36 +1,33 @@
 """Trains one member, examines it on held-out ground, and writes its model, metrics, history and held-out record."""
 
+import gc
 import importlib.metadata
 import math
 import shutil
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from thalweg import class_weights as formulas
 from thalweg import contract, models, resume, watch, weights
-from thalweg.dataset.chips import ChipReader, Chips, stack
-from thalweg.dataset.choose import choose, weigh
-from thalweg.dataset.sampler import EpochSampler, lattice
-from thalweg.errors import DegradedDataWarning, DeviceMemoryError, SceneError, TrainingError
-from thalweg.examine import Panels, examine, summary
+from thalweg.active.ledger import COSTS, Ledger
+from thalweg.dataset.sampler import lattice
+from thalweg.errors import DegradedDataWarning, DeviceMemoryError, TrainingError
+from thalweg.finish import Ground, finish
 from thalweg.fit import Fitted, fit
-from thalweg.infer import Predictor
+from thalweg.loading import Data, Judge, loaders, plan, read_data
 from thalweg.manifest import write_json
-from thalweg.manifest.card import SCHEMA, ModelCard, Normalisation, write_card
-from thalweg.manifest.chips import Stats, read_chips, read_stats
+from thalweg.manifest.card import CARD, SCHEMA, WEIGHTS, ModelCard, Normalisation, write_card
 from thalweg.manifest.heldout import write_heldout
 from thalweg.manifest.provenance import git_commit
-from thalweg.manifest.scene import scene_files
+from thalweg.manifest.scene import scene_files, shared_preparation
 from thalweg.params.classes import Classes
 from thalweg.params.models import Member
 from thalweg.params.train import Train
@@ -39,6 +36,8 @@ from thalweg.watch.record import Record, recorded
 
 PACKAGES = ("lightning", "numpy", "thalweg", "torch", "torchgeo")
 CODE = (
+    "active/*.py",
+    "active/scores/*.py",
     "class_weights.py",
     "dataset/*.py",
     "losses/*.py",
@@ -46,6 +45,7 @@ CODE = (
     "weights/*.py",
     "models/__init__.py",
     "fit.py",
+    "loading.py",
     "metrics.py",
     "optimise.py",
     "resume.py",
@@ -80,19 +80,10 @@ class Places:
     """Logs, timings, hardware; outside the outs, which stay bit-identical."""
     resume: Path
     """What a killed training leaves for the next."""
-
-
-@dataclass(frozen=True)
-class Data:
-    """What a member learns from: scenes, the chip table of its grid, and statistics."""
-
-    reader: ChipReader
-    chips: pd.DataFrame
-    stats: Stats
-
-    def part(self, name: str) -> pd.DataFrame:
-        """Rows of one part that hold labels."""
-        return self.chips[(self.chips["part"] == name) & (self.chips["labelled_px"] > 0)].reset_index(drop=True)
+    after: Path | None = None
+    """What the member comes after: a holdout member's folder."""
+    cache: Path = Path(".cache")
+    """Of losses of a holdout member, computed once."""
 
 
 def train_member(name: str, member: Member, train: Train, classes: Classes, places: Places) -> None:
@@ -112,19 +103,22 @@ def train_member(name: str, member: Member, train: Train, classes: Classes, plac
     with resume.held(places.resume, name):
         try:
             _attempt(name, member, train, classes, places)
+            return
         except DeviceMemoryError as error:
-            smaller = _halved(member)
+            smaller, said = _halved(member), str(error)
             if smaller is None:
                 raise
-            warnings.warn(f"{error}; trying again with {smaller.batch_size} × {smaller.accumulate} chips per step",
-                          DegradedDataWarning, stacklevel=2)  # fmt: skip
-            _attempt(name, smaller, train, classes, places)
+        gc.collect()  # the error is gone, and with its frames the first attempt's network and batch
+        torch.cuda.empty_cache()
+        warnings.warn(f"{said}; trying again with {smaller.batch_size} × {smaller.accumulate} chips per step",
+                      DegradedDataWarning, stacklevel=2)  # fmt: skip
+        _attempt(name, smaller, train, classes, places)
 
 
 def _attempt(name: str, member: Member, train: Train, classes: Classes, places: Places) -> None:
     sections = {"train": train, f"models.{name}": member, "classes": classes}
     with recorded(places.runs, name, sections) as record:
-        data = read_data(name, member, places)
+        data = read_data(name, member, places.scenes, places.split)
         card = draft_card(name, member, classes, data)
         check_scenes(card, data)
         task, fitted, state = _fit(name, member, train, classes, card, data, places, record)
@@ -138,16 +132,21 @@ def _fit(name: str, member: Member, train: Train, classes: Classes, card: ModelC
     """The trained task, and the state that its training would have been picked up from."""
     pl.seed_everything(member.seed, workers=True, verbose=False)
     network = models.network(card)
-    weights.initialise(network.architecture, card.channels, card.normalisation)
+    started = weights.initialise(network.architecture, card.channels, card.normalisation)
+    if started:
+        record.add(start=asdict(started))
     if member.prior_bias:
-        models.set_prior_bias(network, _shares(data.stats))
+        models.set_prior_bias(network, data.shares)
     task = SegmentationTask(name, member, network, classes.names, class_weights(name, member, data),
                             _prior(name, data))  # fmt: skip
     record.add_model(network)
     record.add(batch_size=member.batch_size, accumulate=member.accumulate)
     state = places.resume / name / _fingerprint(member, train, classes, places) / resume.STATE
     watchers = watch.observers(train, record.folder, _shown(train, classes, data))
-    fitted = fit(task, train, *loaders(member, train, data), record.folder, state, watchers)
+    judge = Judge(network, places.after, places.cache)
+    training, validation = loaders(member, train, data, judge)
+    ledger = Ledger(plan(member, training, data, judge))
+    fitted = fit(task, train, training, validation, record.folder, state, [*watchers, ledger])
     record.add(device=fitted.device, resumed_from_epoch=fitted.resumed_from, lr=fitted.lr)
     return task, fitted, state
 
@@ -162,12 +161,6 @@ def _prior(name: str, data: Data) -> float | None:
     if len(stated) > 1:
         raise TrainingError(f"models.{name}: its scenes state the priors {stated}; run `dvc repro preprocess` again")
     return next(iter(stated), None)
-
-
-def _shares(stats: Stats) -> list[float]:
-    """Of the classes in the labelled training pixels."""
-    pixels = np.array(list(stats.class_px.values()), float)
-    return list(pixels / pixels.sum())
 
 
 def _shown(train: Train, classes: Classes, data: Data) -> watch.Shown:
@@ -192,48 +185,6 @@ def _halved(member: Member) -> Member | None:
     return member.model_copy(update={"batch_size": half, "accumulate": batches})
 
 
-def read_data(name: str, member: Member, places: Places) -> Data:
-    """Scenes, chips and statistics of the member's grid.
-
-    Raises:
-        TrainingError: No labelled pixel to train on, or none to choose the best epoch by.
-        SceneError: Scenes of the grid differ in their channels.
-    """
-    scenes, split, grid = places.scenes, places.split, member.grid
-    data = Data(ChipReader(scenes, split, grid), read_chips(split, grid), read_stats(split, grid))
-    if len({scene.record.channels for scene in data.reader.scenes.values()}) > 1:
-        raise SceneError(f"scenes in {scenes} differ in their channels; run `dvc repro preprocess`")
-    if data.part("train").empty:
-        raise TrainingError(
-            f"models.{name}: no pixel of part train on grid {grid} is labelled and valid; "
-            "bring masks that overlap the scenes (`masks`), or change `split`"
-        )
-    if data.part("val").empty and member.keep == "best":
-        raise TrainingError(
-            f"models.{name}: no pixel of part val on grid {grid} is labelled and valid, so no epoch can be called the "
-            "best; give `split` a val part, or set keep: last"
-        )
-    absent = [key for key, pixels in data.stats.class_px.items() if not pixels]
-    if absent:
-        missing = f"models.{name}: part train on grid {grid} has no pixel of {', '.join(absent)}: it cannot be learnt"
-        warnings.warn(missing, DegradedDataWarning, stacklevel=2)
-    return data
-
-
-def loaders(member: Member, train: Train, data: Data) -> tuple[DataLoader[Any], DataLoader[Any] | None]:
-    """The training loader, whose plan follows the epoch, and that of validation, each row once (None without rows)."""
-    shapes = {name: scene.record.shape_yx for name, scene in data.reader.scenes.items()}
-    rows = choose(data.part("train"), member, {name: scene.grid for name, scene in data.reader.scenes.items()})
-    sampler = EpochSampler(rows, member.chips_per_epoch, member.chip_px, shapes, member.seed,
-                           weigh(rows, member), member.sampler)  # fmt: skip
-    whole_batches = member.chips_per_epoch >= member.batch_size  # batch norm fails on a remainder of one chip
-    validation = lattice(data.part("val"))
-    return (
-        _loader(data.reader, "train", sampler, member, train, drop_last=whole_batches),
-        _loader(data.reader, "val", validation, member, train, drop_last=False) if validation else None,
-    )
-
-
 def class_weights(name: str, member: Member, data: Data) -> Tensor | None:
     """Weights of the classes by their training pixels; (K,) or None.
 
@@ -253,7 +204,8 @@ def class_weights(name: str, member: Member, data: Data) -> Tensor | None:
 
 def draft_card(name: str, member: Member, classes: Classes, data: Data) -> ModelCard:
     """The card as far as it is known before training."""
-    scenes = [data.reader.scenes[scene].record for scene in sorted(set(data.part("train")["scene"]))]
+    learnt = [data.reader.scenes[scene] for scene in sorted(set(data.part("train")["scene"]))]
+    scenes = [scene.record for scene in learnt]
     pixel_m = [round(float(np.mean(data.reader.scenes[record.name].grid.pixel_m_yx)), 6) for record in scenes]
     return ModelCard(
         schema_version=SCHEMA, member=name, architecture=member.model, options=member.options,
@@ -262,7 +214,7 @@ def draft_card(name: str, member: Member, classes: Classes, data: Data) -> Model
         deciles=data.stats.deciles, shares=data.stats.shares,
         normalisation=Normalisation(mean=data.stats.mean, std=data.stats.std), classes=classes.legend,
         window_px=member.window_px, overlap=member.overlap, temperature=1.0, calibration=None,
-        preparation={}, metrics={}, epoch=0,
+        preparation=shared_preparation(learnt), metrics={}, epoch=0,
         git_commit=git_commit(),
         products=tuple(sorted({record.product for record in scenes})),
         packages={package: importlib.metadata.version(package) for package in PACKAGES})  # fmt: skip
@@ -286,42 +238,25 @@ def _write(card: ModelCard, task: SegmentationTask, fitted: Fitted, data: Data, 
         task.network.architecture.load_state_dict(keeper.best_weights)
     else:
         task.network.architecture.load_state_dict(task.judged_weights())
-    weights = task.network.architecture.state_dict()
-    panels = Panels(data.reader, data.chips, data.stats)
-    predictor = Predictor(task.network, card, fitted.device)
-    heldout = examine(task.name, predictor, data.reader, data.chips, panels, task.member.batch_size)
-    scores = summary(heldout)
-    headline = {key: scores["val"][key] for key in ("miou", "accuracy")} if "val" in scores else {}
-    models.save_weights(weights, places.model)
-    write_card(card.model_copy(update={"metrics": headline, "epoch": epoch}), places.model)
-    write_json(scores, places.metrics)
-    write_heldout(heldout, places.heldout)
-    panels.write(places.heldout / "panels.npz")
+    ground = Ground(data.reader, data.chips, data.stats)
+    done = finish(task.network, card, task.member.calibrate, ground, fitted.device, task.member.batch_size)
+    headline = {key: done.scores["val"][key] for key in ("miou", "accuracy")} if "val" in done.scores else {}
+    models.save_weights(task.network.architecture.state_dict(), places.model)
+    write_card(done.card.model_copy(update={"metrics": headline, "epoch": epoch}), places.model)
+    write_json(done.scores, places.metrics)
+    write_heldout(done.heldout, places.heldout)
+    done.panels.write(places.heldout / "panels.npz")
     _write_history(keeper.history, places.history)
 
 
 def _write_history(rows: Sequence[dict[str, float]], path: Path) -> None:
     table = pd.DataFrame(rows)
     classes = sorted(name for name in table.columns if name.startswith("val_iou_"))
-    order = ["epoch", "train_loss", "val_loss", "val_miou", "val_accuracy", *classes, "lr"]
+    order = ["epoch", "train_loss", "val_loss", "val_miou", "val_accuracy", *classes, "lr", *COSTS]
     path.parent.mkdir(parents=True, exist_ok=True)
     table.reindex(columns=[name for name in order if name in table.columns]).to_csv(
         path, index=False, float_format="%.6g"
     )
-
-
-def _loader(
-    reader: ChipReader, part: str, places: Any, member: Member, train: Train, drop_last: bool
-) -> DataLoader[Any]:
-    chips: Any = Chips(reader, part)  # a Dataset in all but name: its room needs no torch
-    return DataLoader(
-        chips, member.batch_size, sampler=places, num_workers=train.workers, collate_fn=_collate, drop_last=drop_last,
-        persistent_workers=train.workers > 0, pin_memory=torch.cuda.is_available())  # fmt: skip
-
-
-def _collate(chips: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[Tensor, Tensor]:
-    pixels, target = stack(chips)
-    return torch.from_numpy(pixels), torch.from_numpy(target)
 
 
 def _fingerprint(member: Member, train: Train, classes: Classes, places: Places) -> str:
@@ -329,6 +264,7 @@ def _fingerprint(member: Member, train: Train, classes: Classes, places: Places)
     code = [path for pattern in (*CODE, f"models/{member.model}.py") for path in room.glob(pattern)]
     split = places.split / member.grid
     records = [split / "chips.parquet", split / "stats.json", *scene_files(places.scenes)]
+    records += [] if places.after is None else [places.after / CARD, places.after / WEIGHTS]
     machine = train.model_dump_json(exclude=_LOOKS_ON)
     texts = [member.model_dump_json(), machine, classes.model_dump_json()]
     return resume.fingerprint([*texts, torch.__version__], [*code, *records])

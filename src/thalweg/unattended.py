@@ -9,20 +9,28 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NamedTuple, TextIO
 
 import typer
+from filelock import FileLock, Timeout
 
 from thalweg import params
-from thalweg.errors import ParamsError
+from thalweg.errors import ParamsError, StageError
 from thalweg.params.models import Member
 from thalweg.params.yardsticks import Yardstick
 from thalweg.salvage import read_changed_stages
 
+RUNS = "runs"
 _DVC = (sys.executable, "-m", "dvc")
+_LINE = re.compile(r"(?:\[([a-z0-9_-]+)\] )?(.*)")
+_BEGUN = re.compile(r"Running stage '([^']+)'")
+_ERROR = "error: "
 
 
 def select(root: Path, only: str | None) -> tuple[str, ...]:
@@ -48,8 +56,27 @@ def select(root: Path, only: str | None) -> tuple[str, ...]:
     return tuple(found)
 
 
-def run(root: Path, stages: Sequence[str], whole: bool, jobs: int) -> bool:
-    """Runs what is not up to date, and says whether all of it finished.
+@contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Holds the project's queue: a second one would find DVC's files busy, and take that for failures.
+
+    Raises:
+        StageError: Another process holds it.
+    """
+    lock = FileLock(root / ".cache" / "queue.lock")
+    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StageError(f"another `make train` is running in {root}; wait for it, or end it") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def run(root: Path, stages: Sequence[str], whole: bool, jobs: int) -> tuple[bool, Path]:
+    """Runs what is not up to date; whether all of it finished, and the file that keeps what was said.
 
     Args:
         root: The project's folder.
@@ -57,26 +84,59 @@ def run(root: Path, stages: Sequence[str], whole: bool, jobs: int) -> bool:
         whole: Whether maps, plots and the report follow.
         jobs: Members that train at once.
     """
-    if jobs == 1:
-        return _repro(root, *(() if whole else stages))
-    if not _repro(root, "split"):
+    log = root / RUNS / f"{datetime.now().astimezone():%Y-%m-%dT%H%M%S.%f}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8", buffering=1) as said:
+        return _run(_Queue(root, said, jobs), stages, whole), log
+
+
+def read_failures(log: Path) -> dict[str, str]:
+    """Stage → the last error that it said in a queue's log."""
+    found: dict[str, str] = {}
+    running: dict[str, str] = {}
+    for line in log.read_text("utf-8").splitlines():
+        name, text = _LINE.fullmatch(line).groups("")  # type: ignore[union-attr] # it fits every line
+        if begun := _BEGUN.match(text):
+            running[name] = begun[1]
+        elif text.startswith(_ERROR) and name in running:
+            found[running[name]] = text.removeprefix(_ERROR)
+    return found
+
+
+class _Queue(NamedTuple):
+    root: Path
+    said: TextIO
+    jobs: int
+
+
+def _run(queue: _Queue, stages: Sequence[str], whole: bool) -> bool:
+    if queue.jobs == 1:
+        return _repro(queue, *(() if whole else stages))
+    if not _repro(queue, "split"):
         return False
-    changed = read_changed_stages(root)
-    if not _at_once(root, [stage for stage in stages if stage in changed], jobs):
+    changed = read_changed_stages(queue.root)
+    if not _at_once(queue, [stage for stage in stages if stage in changed]):
         return False
-    return _repro(root) if whole else True
+    return _repro(queue) if whole else True
 
 
-def _repro(root: Path, *targets: str) -> bool:
-    command = [*_DVC, "repro", "--keep-going", *targets]
-    return subprocess.run(command, cwd=root, env=_environment(1), check=False).returncode == 0
+def _repro(queue: _Queue, *targets: str) -> bool:
+    running: list[subprocess.Popen[str]] = []
+    try:
+        return _one(queue._replace(jobs=1), ["repro", "--keep-going", *targets], "", running)
+    finally:  # it has ended, unless this process is being ended
+        for process in running:
+            process.terminate()
 
 
-def _at_once(root: Path, stages: Sequence[str], jobs: int) -> bool:
+def _at_once(queue: _Queue, stages: Sequence[str]) -> bool:
     """Each stage in a process of its own; all end with this one."""
     running: list[subprocess.Popen[str]] = []
-    with ThreadPoolExecutor(jobs) as pool:
-        waiting = [pool.submit(_one, root, stage, jobs, running) for stage in stages]
+    words = ["--wait-for-lock", "repro", "--single-item"]
+    with ThreadPoolExecutor(queue.jobs) as pool:
+        waiting = [
+            pool.submit(_one, queue, [*words, stage], f"[{stage.partition('@')[2]}] ", running) for stage in stages
+        ]
         try:
             done = [future.result() for future in as_completed(waiting)]
             return all(done)
@@ -87,19 +147,20 @@ def _at_once(root: Path, stages: Sequence[str], jobs: int) -> bool:
                 process.terminate()
 
 
-def _one(root: Path, stage: str, jobs: int, running: list[subprocess.Popen[str]]) -> bool:
-    """One stage, its lines under its name."""
-    command = [*_DVC, "--wait-for-lock", "repro", "--single-item", stage]
-    with subprocess.Popen(command, cwd=root, env=_environment(jobs), text=True, bufsize=1, encoding="utf-8",
-                          errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:  # fmt: skip
-        running.append(process)
-        for line in process.stdout or ():
-            typer.echo(f"[{stage.partition('@')[2]}] {line.rstrip()}")
-    return process.returncode == 0
+def _one(queue: _Queue, words: Sequence[str], before: str, running: list[subprocess.Popen[str]]) -> bool:
+    """One DVC, its lines shown and kept, each with its name before it."""
+    process = subprocess.Popen(
+        [*_DVC, *words], cwd=queue.root, env=_environment(queue.jobs), text=True, bufsize=1, encoding="utf-8",
+        errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    running.append(process)
+    for line in process.stdout or ():
+        typer.echo(f"{before}{line.rstrip()}")
+        queue.said.write(f"{before}{line.rstrip()}\n")
+    return process.wait() == 0
 
 
 def _environment(jobs: int) -> dict[str, str]:
     """Stages find this Python first; members that train at once share the cores."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     threads = {"OMP_NUM_THREADS": str(max((os.cpu_count() or 1) // jobs, 1))} if jobs > 1 else {}
-    return {**threads, **os.environ, "PATH": path}
+    return {**threads, **os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}

@@ -10,6 +10,8 @@ import pyogrio
 from thalweg.errors import VectorError
 
 SUFFIXES = (".gpkg", ".parquet", ".geojson")
+FORMATS = {"gpkg": ".gpkg", "geojson": ".geojson", "geoparquet": ".parquet"}
+"""Names in params.yaml → suffixes."""
 _NO_DATE = {"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"}
 """A GeoPackage holds when it was last changed; with one date for all, the same content is the same file."""
 _DECIMALS = 7

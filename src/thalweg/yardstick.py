@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from thalweg import models
+from thalweg import contract, models
 from thalweg.classes import IGNORE
 from thalweg.dataset.chips import ChipReader
 from thalweg.dataset.sampler import lattice
@@ -28,6 +28,7 @@ from thalweg.manifest.card import SCHEMA, ModelCard, Normalisation, write_card
 from thalweg.manifest.chips import Stats, read_chips, read_stats
 from thalweg.manifest.heldout import write_heldout
 from thalweg.manifest.provenance import git_commit
+from thalweg.manifest.scene import shared_preparation
 from thalweg.models.boosted_trees import BoostedTrees
 from thalweg.params.classes import Classes
 from thalweg.params.yardsticks import Yardstick
@@ -63,10 +64,13 @@ def fit_yardstick(name: str, yardstick: Yardstick, classes: Classes, places: Pla
 
     Raises:
         TrainingError: No training pixel is labelled and valid, or all are of one class.
+        ContractError: Scenes of the grid differ in their channels or pixels.
     """
     reader = ChipReader(places.scenes, places.split, yardstick.grid)
     chips, stats = read_chips(places.split, yardstick.grid), read_stats(places.split, yardstick.grid)
     card = _draft_card(name, yardstick, classes, reader, chips, stats)
+    for scene in sorted(set(chips["scene"])):
+        contract.check(card, reader.scenes[scene])
     network = models.network(card)
     _tell_normalisation(network, card)
     features, labels = sample_pixels(network, reader, chips, yardstick)
@@ -173,11 +177,11 @@ def _below(threshold: float) -> float:
 def _features(
     network: models.Network, trees: BoostedTrees, reader: ChipReader, scene: str, window: Window
 ) -> np.ndarray:
-    """Features (h, w, F) of a window, whose neighbourhoods see what lies around it."""
+    """Features (h, w, F) of a window, whose neighbourhoods see what lies around it, but no test ground."""
     halo = trees.halo_px
     wide = Window(window.row - halo, window.col - halo, window.height + 2 * halo, window.width + 2 * halo)
     with torch.no_grad():
-        inputs = network.normalise(torch.from_numpy(reader.pixels(scene, wide))[None])
+        inputs = network.normalise(torch.from_numpy(reader.read(scene, wide, "train")[0])[None])
         planes = trees.features(inputs)[0, :, halo : halo + window.height, halo : halo + window.width]
     return planes.permute(1, 2, 0).numpy()
 
@@ -197,9 +201,12 @@ def _draft_card(
             f"yardsticks.{name}: no pixel of part train on grid {yardstick.grid} is labelled and valid; bring masks "
             "that overlap the scenes (`masks`), or change `split`"
         )
-    scenes = [reader.scenes[scene].record for scene in sorted(set(rows["scene"]))]
+    learnt = [reader.scenes[scene] for scene in sorted(set(rows["scene"]))]
+    scenes = [scene.record for scene in learnt]
     source = Path(models.__file__).parent / f"{ARCHITECTURE}.py"
-    options = {"trees": yardstick.trees, "depth": yardstick.depth, "means_px": list(yardstick.means_px)}
+    options: dict[str, Any] = {"trees": yardstick.trees, "depth": yardstick.depth, "means_px": [*yardstick.means_px]}
+    if scenes[0].dates:
+        options["dates"] = len(scenes[0].dates)
     overlap = min(0.5, 2 * max((edge // 2 for edge in yardstick.means_px), default=0) / yardstick.window_px)
     pixel_m = [round(float(np.mean(reader.scenes[record.name].grid.pixel_m_yx)), 6) for record in scenes]
     return ModelCard(
@@ -209,7 +216,7 @@ def _draft_card(
         deciles=stats.deciles, shares=stats.shares,
         normalisation=Normalisation(mean=stats.mean, std=stats.std), classes=classes.legend,
         window_px=yardstick.window_px, overlap=overlap, temperature=1.0, calibration=None,
-        preparation={}, metrics={}, epoch=0, git_commit=git_commit(),
+        preparation=shared_preparation(learnt), metrics={}, epoch=0, git_commit=git_commit(),
         products=tuple(sorted({record.product for record in scenes})),
         packages={package: importlib.metadata.version(package) for package in PACKAGES})  # fmt: skip
 

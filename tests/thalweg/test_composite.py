@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from thalweg import composite
-from thalweg.composite import How
+from thalweg.composite import How, days_of
 from thalweg.errors import ParamsError
 
 NAN = np.nan
@@ -54,6 +54,13 @@ def test_every_first_and_last_day_of_a_month_is_in_its_month():
              "2020-08-31", "2020-09-30", "2020-10-31", "2020-11-30", "2020-12-31"]  # fmt: skip
     assert composite.bin_of(times(*firsts), edges).tolist() == list(range(12))
     assert composite.bin_of(times(*lasts), edges).tolist() == list(range(12))
+
+
+def test_the_middles_of_bins_are_days_of_the_year():
+    """Middle of November: 304 + 15 days after New Year; of the January behind it 365 + 15.5."""
+    assert days_of("11-01", "1MS", 3) == (319.0, 349.5, 380.5)
+    assert days_of("2020-03-01", "1MS", 1) == (75.5,)  # a leap year: 31 + 29 + 15.5
+    assert days_of("01-01", "10D", 2) == (5.0, 15.0)
 
 
 def test_days_and_weeks_are_counted_from_the_start():

@@ -36,6 +36,21 @@ def scene(root, channel=None, image=None, valid=None, pixel=60.0, channels=BANDS
     return made
 
 
+def test_a_series_begins_on_the_day_that_the_model_knows(tmp_path, card):
+    """t00 is April to a model that learnt so; another year of the same months is no fault, nor is what nobody knows."""
+    spring = {"start": "04-01", "frequency": "1MS", "bins": 6}
+    known = card.model_copy(update={"preparation": {"series": spring}})
+    contract.check(known, scene(tmp_path / "a", preparation={"series": spring | {"start": "2021-04-01"}}))
+    contract.check(known, scene(tmp_path / "b", preparation={}))
+    contract.check(card, scene(tmp_path / "c", preparation={"series": spring}))
+    for number, change in enumerate(({"start": "03-01"}, {"frequency": "MS"}, {"frequency": "QS"})):
+        other = scene(tmp_path / str(number), preparation={"series": spring | change})
+        with pytest.raises(
+            ContractError, match=r"steps of 1MS from 04-01 on, but scene .* has steps of .* on; give the"
+        ):
+            contract.check(known, other)
+
+
 def test_a_scene_that_fits_passes_whatever_its_grid_is_called(tmp_path, card):
     contract.check(card, scene(tmp_path, grid="another", baseline="02.14", offsets_applied={}))
 

@@ -11,7 +11,7 @@ from thalweg.mask_catalogue import fetch_masks
 
 CHACO = ROOT / "masks/chaco.yaml"
 REAL = ROOT.parent / "shared/data/chaco_masks"
-CATALOGUES = sorted((ROOT / "masks").glob("*.yaml"))
+CATALOGUES = sorted(path for path in (ROOT / "masks").glob("*.yaml") if path.stem != "first")  # which names no masks
 
 
 def catalogue(tmp_path, url: str, content: bytes, name: str = "T20KNA.tif"):

@@ -8,6 +8,7 @@ from typing import Literal
 import geopandas
 import numpy as np
 import pandas as pd
+import shapely
 
 from thalweg.errors import AssessError
 from thalweg.mapfiles import MapFiles
@@ -18,6 +19,8 @@ LEAST = 2
 """Points without which a stratum has no standard error."""
 _HA = 1e-4
 """Hectares per m²."""
+_ALIKE = 0.01
+"""Difference of pixels' areas over their mean up to which they count as equal."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,16 @@ class Strata:
         """(H,) shares of the mapped area, W."""
         return np.asarray(self.area_ha / self.area_ha.sum())
 
-    def table(self, names: Sequence[str]) -> pd.DataFrame:
-        """As it is kept beside the points: a row for every class, also those that the map has nowhere."""
+    def table(self, names: Sequence[str], counts: np.ndarray) -> pd.DataFrame:
+        """As it is kept beside the points: a row for every class, also those that the map has nowhere.
+
+        Args:
+            names: Of all classes.
+            counts: Points that were drawn in each stratum.
+        """
         table = pd.DataFrame({"stratum": range(len(names)), "map_class": list(names), "pixels": 0, "area_ha": 0.0})
+        table["points"] = 0
+        table.loc[list(self.labels), "points"] = counts
         table.loc[list(self.labels), "pixels"] = self.pixels
         table.loc[list(self.labels), "area_ha"] = self.area_ha
         return table
@@ -123,8 +133,10 @@ def expected_errors(strata: Strata, counts: np.ndarray, users: Sequence[float]) 
 def draw(files: MapFiles, strata: Strata, counts: np.ndarray, seed: int) -> geopandas.GeoDataFrame:
     """A simple random sample without replacement in every stratum: points at pixel centres, in the map's CRS.
 
-    Fields `id` (from 1, in random order, so that classes come mixed), `stratum` (class id), `map_class` and the empty
-    `reference`, into which the interpreter writes the name of the class that is there.
+    Every pixel of a stratum is as likely as another; where pixels differ in area (degrees), every hectare is, since
+    the estimates weigh points alike.
+
+    Fields `id` (from 1, in random order, so that classes come mixed), `stratum` (class id) and `map_class`.
 
     Args:
         files: The map; read stripe by stripe.
@@ -137,6 +149,8 @@ def draw(files: MapFiles, strata: Strata, counts: np.ndarray, seed: int) -> geop
         label: np.sort(random.choice(pixels, count, replace=False, shuffle=False))
         for label, pixels, count in zip(strata.labels, strata.pixels.tolist(), counts.tolist(), strict=True)
     }
+    if np.ptp(files.row_m2) > _ALIKE * files.row_m2.mean():
+        wanted = _by_area(files, strata, counts, random)
     passed = dict.fromkeys(wanted, 0)
     places: list[np.ndarray] = []
     for window in files.iter_stripes():
@@ -151,13 +165,40 @@ def draw(files: MapFiles, strata: Strata, counts: np.ndarray, seed: int) -> geop
     return _points(files, random.permutation(np.concatenate(places)))
 
 
+def _by_area(files: MapFiles, strata: Strata, counts: np.ndarray, random: np.random.Generator) -> dict[int, np.ndarray]:
+    """Label → ranks of the chosen pixels, sorted: in random order, each taken as likely as it is large."""
+    height = files.grid.shape_yx[0]
+    in_rows = np.zeros((height, len(strata.labels)), np.int64)
+    for window in files.iter_stripes():
+        labels = files.read_labels(window)
+        in_rows[window.rows] = np.stack([(labels == label).sum(1) for label in strata.labels], 1)
+    chance = files.row_m2 / files.row_m2.max()
+    wanted: dict[int, np.ndarray] = {}
+    for number, (label, count) in enumerate(zip(strata.labels, counts.tolist(), strict=True)):
+        order = random.permutation(int(strata.pixels[number]))
+        rows = np.searchsorted(np.cumsum(in_rows[:, number]), order, side="right")
+        taken = order[random.random(len(order)) < chance[rows]]
+        spare = np.setdiff1d(order, taken, assume_unique=True)  # needed only where nearly all pixels are wanted
+        wanted[label] = np.sort(np.concatenate([taken, spare])[:count])
+    return wanted
+
+
+def to_pixels(files: MapFiles, points: geopandas.GeoDataFrame) -> geopandas.GeoDataFrame:
+    """The outlines of the points' pixels, by `id`: what is to be judged is the pixel, not the point."""
+    a, b, _, d, e, _ = files.grid.transform[:6]
+    corners = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
+    moves = np.stack([corners @ (a, b), corners @ (d, e)], 1)
+    centres = points.get_coordinates().to_numpy()
+    shapes = shapely.polygons(centres[:, None] + moves[None])
+    return geopandas.GeoDataFrame({"id": points["id"]}, geometry=shapes, crs=points.crs)
+
+
 def _points(files: MapFiles, places: np.ndarray) -> geopandas.GeoDataFrame:
     rows, cols, labels = places.T
     a, b, c, d, e, f = files.grid.transform[:6]
     xs, ys = a * (cols + 0.5) + b * (rows + 0.5) + c, d * (cols + 0.5) + e * (rows + 0.5) + f
     table = pd.DataFrame({"id": np.arange(1, len(places) + 1), "stratum": labels})
     table["map_class"] = [files.names[label] for label in labels]
-    table["reference"] = pd.Series([None] * len(table), dtype=object)
     return geopandas.GeoDataFrame(table, geometry=geopandas.points_from_xy(xs, ys), crs=files.grid.crs_wkt)
 
 

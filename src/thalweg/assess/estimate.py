@@ -15,6 +15,8 @@ Z = 1.96
 """Half-width of a 95 % interval in standard errors."""
 POINTS = "points"
 STRATA = "strata"
+DRAWN = "drawn"
+PIXELS = "pixels"
 
 
 class Share(Record):
@@ -44,7 +46,7 @@ class Assessment(Record):
 
     points: int
     left_out: int
-    """Points without a reference."""
+    """Points without a reference, and points that were drawn but are gone."""
     overall: Share
     """Overall accuracy, 0…1."""
     classes: dict[str, ClassEstimate]
@@ -103,13 +105,15 @@ def assess(path: Path) -> Assessment:
     """The assessment of a sample that was drawn by `thalweg assess sample` and then interpreted.
 
     Args:
-        path: GeoPackage with the layers `points` and `strata`.
+        path: GeoPackage with the layers `points`, `drawn` (the map's class of each, by id) and `strata`.
 
     Raises:
         VectorError: The file is no such.
-        AssessError: Nothing is interpreted, a reference is no class, or a class has too few points.
+        AssessError: Nothing is interpreted, a reference is no class, a point was never drawn or is there twice, or a
+            class has too few points.
     """
-    points, strata = read_vectors(path, POINTS), read_vectors(path, STRATA)
+    drawn, strata = read_vectors(path, DRAWN), read_vectors(path, STRATA)
+    points = _joined(read_vectors(path, POINTS), drawn, path)
     names = [str(name) for name in strata["map_class"]]
     said = points["reference"].fillna("").astype(str).str.strip()
     known = said != ""
@@ -121,15 +125,34 @@ def assess(path: Path) -> Assessment:
         raise AssessError(
             f"{path} has the reference '{strange[0]}', but the classes are {', '.join(names)}; correct it"
         )
-    if missing := int((~known).sum()):
+    missing = len(drawn) - int(known.sum())
+    if missing:
+        gone = len(drawn) - len(points)
+        deleted = f" ({gone} were deleted)" if gone else ""
         warnings.warn(
-            f"{missing} of {len(points)} points of {path} have no reference and are left out: right only if they are "
-            "no harder than the others", DegradedDataWarning, stacklevel=2)  # fmt: skip
+            f"{missing} of {len(drawn)} points of {path} have no reference{deleted} and are left out: right only if "
+            "they are no harder than the others", DegradedDataWarning, stacklevel=2)  # fmt: skip
     order = pd.CategoricalDtype(names)
     pairs = [points["map_class"][known].astype(order).cat.codes, said[known].astype(order).cat.codes]
     counts = np.zeros((len(names), len(names)), int)
     np.add.at(counts, tuple(pairs), 1)
     return estimate(counts, strata["area_ha"].to_numpy(), names, missing)
+
+
+def _joined(points: pd.DataFrame, drawn: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The points with the map's class that each was drawn for, whatever was done to them since."""
+    ids = points["id"]
+    if ids.isna().any() or ids.duplicated().any():
+        which = "without an id" if ids.isna().any() else f"{int(ids[ids.duplicated()].iloc[0])} twice"
+        raise AssessError(
+            f"{path} has a point {which}; remove what was added or copied: only drawn points are a sample"
+        )
+    if len(strange := ids[~ids.isin(drawn["id"])]):
+        raise AssessError(
+            f"{path} has the point {int(strange.iloc[0])}, which was never drawn; remove what was added: only drawn "
+            "points are a sample"
+        )
+    return points[["id", "reference"]].merge(drawn[["id", "map_class"]], on="id")
 
 
 def _producers(k: int, weights: np.ndarray, of_row: np.ndarray, degrees: np.ndarray) -> Share | None:

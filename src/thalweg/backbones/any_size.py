@@ -1,6 +1,7 @@
 """What an architecture on an encoder needs besides: any size, an adapter to the encoder's weights, stages to freeze."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -30,7 +31,7 @@ class Adapter(nn.Module):
         return inputs * self.gain.to(inputs.dtype) + self.bias.to(inputs.dtype)
 
 
-class AnySize(nn.Module):
+class AnySize(nn.Module, ABC):
     """Base of architectures that take sizes which divide: pads with 0 to whole strides and crops the logits."""
 
     start: Start | None = None
@@ -61,9 +62,9 @@ class AnySize(nn.Module):
             padded = self.adapter(padded)
         return self.whole(padded)[..., :height, :width]
 
+    @abstractmethod
     def whole(self, inputs: Tensor) -> Tensor:
         """Logits of a size that divides by the stride."""
-        raise NotImplementedError
 
 
 def stages_of(trunk: nn.Module, path: str) -> dict[str, list[str]]:

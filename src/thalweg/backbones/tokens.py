@@ -4,6 +4,7 @@ Source of LoRA: Hu et al. 2021, Low-Rank Adaptation of Large Language Models, ht
 """
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -71,9 +72,9 @@ class TokenNet(AnySize):
         logits: Tensor = self.decoder(maps, inputs.shape[-2:])
         return logits
 
+    @abstractmethod
     def tokens(self, inputs: Tensor, shape_yx: tuple[int, int]) -> list[Tensor]:
         """(B, C, H, W) to tokens (B, h·w, D) of each level, row by row."""
-        raise NotImplementedError
 
     def through(self, tokens: Tensor, blocks: nn.Module, skip: int) -> list[Tensor]:
         """Tokens after the blocks of each level, without the first `skip`."""

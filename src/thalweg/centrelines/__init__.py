@@ -5,7 +5,9 @@ held is the skeleton alone.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import geopandas
 import numpy as np
@@ -16,7 +18,8 @@ from thalweg.centrelines.graph import drop_short, iter_paths, prune
 from thalweg.centrelines.skeleton import Skeleton, find_skeleton
 from thalweg.centrelines.smooth import smooth
 from thalweg.grid import Grid
-from thalweg.mapfiles import MapFiles
+from thalweg.mapfiles import MapFiles, read_map
+from thalweg.vectors import FORMATS, write_vectors
 
 LAYER = "lines"
 _BLOCK_PX = 1024
@@ -35,8 +38,8 @@ class LineRules:
     """Dead ends that are shorter than so many widths are no branches."""
     min_length_m: float
     """Connected lines that are shorter together are left out."""
-    tolerance_m: float
-    """Of the smoothing; 0 keeps the pixels' steps."""
+    tolerance_m: float | None
+    """Of the smoothing; 0 keeps the pixels' steps, None stands for a pixel."""
 
 
 def build_lines(files: MapFiles, rules: LineRules, block_px: int = _BLOCK_PX) -> geopandas.GeoDataFrame:
@@ -58,7 +61,8 @@ def build_lines(files: MapFiles, rules: LineRules, block_px: int = _BLOCK_PX) ->
     skeleton = drop_short(prune(skeleton, rules.spur_widths, pixel_m), rules.min_length_m, pixel_m)
     paths = [np.array(path) for path in iter_paths(skeleton)]
     lines = np.array([_line(skeleton, path) for path in paths], object)
-    lines = smooth(lines, rules.tolerance_m / math.sqrt(pixel_m[0] * pixel_m[1]))
+    tolerance_m = max(pixel_m) if rules.tolerance_m is None else rules.tolerance_m
+    lines = smooth(lines, tolerance_m / math.sqrt(pixel_m[0] * pixel_m[1]))
     count = len(paths)
     return geopandas.GeoDataFrame(
         {"id": np.arange(1, count + 1), "class": [rules.name] * count, "length_m": _lengths_m(lines, files.grid),
@@ -66,6 +70,19 @@ def build_lines(files: MapFiles, rules: LineRules, block_px: int = _BLOCK_PX) ->
          "mean_prob": np.array([_mean(skeleton.prob[path]) for path in paths], float)},
         geometry=_placed(lines, files.grid), crs=files.grid.crs_wkt,
     )  # fmt: skip
+
+
+def write_lines(folder: Path, rules: LineRules, formats: Sequence[str]) -> list[Path]:
+    """Writes lines.<suffix> beside a finished map, in each of the formats (keys of `vectors.FORMATS`).
+
+    Raises:
+        MapError: It is no map, or has no such class.
+    """
+    table = build_lines(read_map(folder), rules)
+    paths = [folder / f"{LAYER}{FORMATS[name]}" for name in formats]
+    for path in paths:
+        write_vectors(path, {LAYER: table})
+    return paths
 
 
 def _line(skeleton: Skeleton, path: np.ndarray) -> shapely.LineString:

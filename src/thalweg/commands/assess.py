@@ -36,10 +36,17 @@ def sample(
     least: Annotated[int, typer.Option(min=2, help="Points that even a rare class gets.")] = 50,
     expect: Annotated[list[str] | None, typer.Option(help="Expected user's accuracy, CLASS=0.8; repeat.")] = None,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    show_class: Annotated[
+        bool, typer.Option("--show-class", help="Tell the interpreter what the map says; it will sway them.")
+    ] = False,
 ) -> None:
-    """Draws a stratified random sample of a map's pixels, to be interpreted in QGIS: fill in 'reference'."""
+    """Draws a stratified random sample of a map's pixels, to be interpreted in QGIS: fill in 'reference'.
+
+    The layer `points` does not say what the map says, and its order is random; `pixels` outlines what is to be judged.
+    """
+    from thalweg import qgis  # noqa: PLC0415
     from thalweg.assess import design  # noqa: PLC0415 - the other commands need not wait for it
-    from thalweg.assess.estimate import POINTS, STRATA  # noqa: PLC0415
+    from thalweg.assess.estimate import DRAWN, PIXELS, POINTS, STRATA  # noqa: PLC0415
     from thalweg.mapfiles import read_map  # noqa: PLC0415
     from thalweg.vectors import check_target, write_vectors  # noqa: PLC0415
 
@@ -54,7 +61,14 @@ def sample(
         points = design.sample_size(strata, users, target_se)
     counts = design.allocate(strata, points, allocation.value, least, users)
     drawn = design.draw(files, strata, counts, seed)
-    write_vectors(out, {POINTS: drawn, STRATA: strata.table(files.names)})
+    points_layer = drawn.drop(columns=["stratum"] if show_class else ["stratum", "map_class"])
+    for field in ("note", "reference"):
+        points_layer.insert(1 + show_class, field, None)
+    styles = {POINTS: qgis.choice_form("reference", files.names, "#d7191c"), PIXELS: qgis.outlines("#d7191c")}
+    write_vectors(out, {
+        POINTS: points_layer, PIXELS: design.to_pixels(files, drawn), DRAWN: drawn.drop(columns="geometry"),
+        STRATA: strata.table(files.names, counts), qgis.TABLE: qgis.styles(styles),
+    })  # fmt: skip
     for name, area, count in zip(strata.names, strata.area_ha, counts, strict=True):
         typer.echo(f"{name:24} {area:14.1f} ha {count:6d} points")
     if users is not None:

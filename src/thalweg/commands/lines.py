@@ -22,7 +22,6 @@ def lines(
 
     check_target(out)
     files = read_map(source)
-    tolerance = max(files.grid.pixel_m_yx) if tolerance_m is None else tolerance_m
-    table = build_lines(files, LineRules(name, max_width_m, spur_widths, min_length_m, tolerance))
+    table = build_lines(files, LineRules(name, max_width_m, spur_widths, min_length_m, tolerance_m))
     write_vectors(out, {LAYER: table})
     typer.echo(f"wrote {out} with {len(table)} lines of {table['length_m'].sum() / 1000:.2f} km in all")

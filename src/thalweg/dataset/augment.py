@@ -47,11 +47,12 @@ def augment(
     Args:
         inputs: (B, C, h, w) normalised, 0 = nodata.
         target: (B, h, w).
-        strengths: Name → strength, as `models.<member>.augment` explains them.
+        strengths: Name → strength, as `models.<member>.augment` explains them; 0 leaves one out.
         radiometry: Of the channels.
         random: Of this step.
     """
-    if strengths.get("d4"):
+    strengths = {name: strength for name, strength in strengths.items() if strength}
+    if "d4" in strengths:
         inputs, target = d4(inputs, target, random)
     if "rotate" in strengths or "resized_crop" in strengths:
         inputs, target = warp(inputs, target, strengths.get("rotate", 0.0), strengths.get("resized_crop", 1.0), random)

@@ -1,6 +1,6 @@
 """Chips read from memory-mapped scenes: pixels and target of any window, padded past the scene's edge."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,15 +83,34 @@ class Place(NamedTuple):
     window: Window
 
 
+Away = Mapping[str, np.ndarray]
+"""Scene → (N, 3) row, column and edge of windows."""
+
+
 class Chips:
     """A map-style dataset for torch's loader whose index is a `Place`: what is read follows from the place alone."""
 
-    def __init__(self, reader: ChipReader, part: str) -> None:
+    def __init__(self, reader: ChipReader, part: str, away: Away | None = None) -> None:
+        """Takes the scenes, a part, and windows whose labels are another member's, whatever reaches into them."""
         self.reader = reader
         self.part = part
+        self._away = away or {}
 
     def __getitem__(self, place: Place) -> tuple[np.ndarray, np.ndarray]:
-        return self.reader.read(place.scene, place.window, self.part)
+        pixels, target = self.reader.read(place.scene, place.window, self.part)
+        for row, col, size in self._reached(place):
+            rows = slice(max(row - place.window.row, 0), max(row - place.window.row + size, 0))
+            target[rows, max(col - place.window.col, 0) : max(col - place.window.col + size, 0)] = IGNORE
+        return pixels, target
+
+    def _reached(self, place: Place) -> list[list[int]]:
+        if place.scene not in self._away:
+            return []
+        (rows, cols, sizes), window = self._away[place.scene].T, place.window
+        hit = (rows < window.row + window.height) & (rows + sizes > window.row)
+        hit &= (cols < window.col + window.width) & (cols + sizes > window.col)
+        found: list[list[int]] = self._away[place.scene][hit].tolist()
+        return found
 
 
 def stack(chips: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

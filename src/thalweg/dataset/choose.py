@@ -8,14 +8,14 @@ import shapely
 
 from thalweg.errors import TrainingError
 from thalweg.grid import Grid
-from thalweg.params.models import Member
+from thalweg.params.models import Holdout, Member
 
 _SUBSET = 0x7EA1
 """Tells the subset's draw from those of epochs, which start from the same seed."""
 
 
 def choose(chips: pd.DataFrame, member: Member, grids: Mapping[str, Grid]) -> pd.DataFrame:
-    """The rows that are left of `least_valid`, `area`, and `train_prop` or `train_count`, in this order.
+    """The rows that are left of `holdout`, `least_valid`, `area`, and `train_prop` or `train_count`, in this order.
 
     Args:
         chips: Rows of the chip table, all of the training part, with labels.
@@ -25,7 +25,9 @@ def choose(chips: pd.DataFrame, member: Member, grids: Mapping[str, Grid]) -> pd
     Raises:
         TrainingError: Nothing is left, or fewer rows than `train_count`.
     """
-    left = chips[chips["valid_fraction"] >= member.least_valid]
+    left = _side(chips, member.holdout)
+    _some(left, f"holdout.share {member.holdout.share if member.holdout else 0:g}", "change it")
+    left = left[left["valid_fraction"] >= member.least_valid]
     _some(left, f"least_valid {member.least_valid:g}", "lower it")
     if member.area is not None:
         left = left[_inside(left, member.area, grids)]
@@ -59,6 +61,24 @@ def weigh(chips: pd.DataFrame, member: Member) -> np.ndarray:
     if share < member.oversample.share:
         weights[rare] *= member.oversample.share / (1 - member.oversample.share) * (1 - share) / share
     return weights
+
+
+def other_side(chips: pd.DataFrame, holdout: Holdout | None) -> dict[str, np.ndarray]:
+    """Per scene the windows (N, 3: row, column, edge) of the blocks that are the other member's."""
+    if holdout is None:
+        return {}
+    rows = chips.drop(index=_side(chips, holdout).index)
+    return {str(scene): each[["row", "col", "size"]].to_numpy() for scene, each in rows.groupby("scene")}
+
+
+def _side(chips: pd.DataFrame, holdout: Holdout | None) -> pd.DataFrame:
+    """Rows of the blocks that are set aside, or of the others: whole blocks, so that neighbours stay together."""
+    if holdout is None:
+        return chips
+    blocks = np.array(sorted(chips["block"].unique()))
+    order = np.random.default_rng([holdout.seed, _SUBSET]).permutation(len(blocks))
+    aside = blocks[order[: max(round(holdout.share * len(blocks)), 1)]]
+    return chips[chips["block"].isin(aside) == (holdout.use == "holdout")]
 
 
 def _subset(chips: pd.DataFrame, member: Member) -> pd.DataFrame:

@@ -24,6 +24,9 @@ class CrossEntropy(nn.Module):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Logits (B, K, H, W) and target (B, H, W), 255 ignored, to a scalar."""
         target = target.long()
+        if self.weights is not None:  # smoothing would pull at pixels that are weighed with nothing
+            weightless = self.weights[torch.where(target == IGNORE, 0, target)] == 0
+            target = target.masked_fill(weightless, IGNORE)
         total = F.cross_entropy(
             logits, target, self.weights, ignore_index=IGNORE, reduction="sum", label_smoothing=self.smoothing
         )
@@ -39,7 +42,8 @@ def build(*, class_weights: Tensor | None, smoothing: float = 0.0) -> nn.Module:
     Args:
         class_weights: (K,) or None.
         smoothing: Share of the truth that is spread evenly over all classes; with class weights each class's part of it
-            is weighted by that class. 0 in params of the short form `cross_entropy: 1.0`.
+            is weighted by that class, and pixels of a class of weight 0 take no part. 0 in params of the short form
+            `cross_entropy: 1.0`.
 
     Raises:
         ValueError: The share is out of its range.

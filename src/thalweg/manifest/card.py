@@ -51,7 +51,8 @@ class ModelCard(Record):
     calibration: Calibration | None
     """How the logits are scaled, and why; None: never asked."""
     preparation: dict[str, Any]
-    """The grid's params as preprocess used them, so that any product can be prepared alike; empty if unknown."""
+    """The grid's params that made the training scenes' pixels, so that any product can be prepared alike (all but
+    `products` and `pack`); empty if unknown."""
     metrics: dict[str, float]
     """Headline scores on the validation part: `miou`, `accuracy`."""
     epoch: int
@@ -70,15 +71,20 @@ def read_card(folder: Path) -> ModelCard:
         CardError: The card is of a newer schema.
         SceneError: It is missing or broken.
     """
-
-    def upgrade(data: dict[str, Any]) -> dict[str, Any]:
-        version = data.get("schema_version")
-        if isinstance(version, int) and version > SCHEMA:
-            raise CardError(f"{folder / CARD} has schema {version}, this Thalweg reads up to {SCHEMA}; update Thalweg")
-        return upgraded(data, SCHEMA, {1: _to_2, 2: _to_3})
-
     remedy = "train the member with `dvc repro` or copy the whole directory"
-    return read_record(ModelCard, folder / CARD, remedy, upgrade)
+    return read_record(ModelCard, folder / CARD, remedy, lambda data: upgraded_card(data, folder / CARD))
+
+
+def upgraded_card(data: dict[str, Any], where: Path) -> dict[str, Any]:
+    """A card as JSON in the present schema.
+
+    Raises:
+        CardError: It is of a newer one.
+    """
+    version = data.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA:
+        raise CardError(f"{where} has schema {version}, this Thalweg reads up to {SCHEMA}; update Thalweg")
+    return upgraded(data, SCHEMA, {1: _to_2, 2: _to_3})
 
 
 def write_card(card: ModelCard, folder: Path) -> None:

@@ -3,6 +3,7 @@
 Small scenes in thousands share folders and rasters: `build/scenes/<grid>/<pack>/pack.json` holds their records.
 """
 
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from affine import Affine
 from thalweg import raster
 from thalweg.errors import SceneError
 from thalweg.grid import Grid, Window
-from thalweg.manifest import Record, read_record, write_record
+from thalweg.manifest import Record, read_record, upgraded, write_record
 
-SCHEMA = 2
+SCHEMA = 3
 NODATA = -32768
 REFLECTANCE_SCALE = 1e-4
 SCENE = "scene.json"
@@ -42,6 +43,8 @@ class SceneRecord(Record):
     schema_version: int
     name: str
     grid: str
+    preparation: dict[str, Any]
+    """The grid's params that made the pixels: all but `products` and `pack`; empty if unknown (schema 2)."""
     product: str
     """Product id as delivered."""
     baseline: str | None
@@ -100,7 +103,7 @@ class Pack:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.record = read_record(PackRecord, folder / PACK, _REMEDY)
+        self.record = read_record(PackRecord, folder / PACK, _REMEDY, _upgraded_pack)
         self._maps: dict[Path, np.memmap[Any, Any]] = {}
 
     @property
@@ -134,7 +137,7 @@ class Scene:
         """Takes the scene's folder, or a pack's folder with the pack, the member's record and its pixels there."""
         self.folder = folder
         self.pack = packed[0] if packed else None
-        self.record = packed[1] if packed else read_record(SceneRecord, folder / SCENE, _REMEDY)
+        self.record = packed[1] if packed else read_record(SceneRecord, folder / SCENE, _REMEDY, _upgraded)
         self.window = packed[2] if packed else Window(0, 0, *self.record.shape_yx)
         """Its pixels in the rasters below `folder`."""
 
@@ -202,6 +205,26 @@ def read_scenes(folder: Path) -> dict[str, Scene]:
     return {scene.name: scene for scene in sorted(scenes, key=lambda scene: scene.name)}
 
 
+def shared_preparation(scenes: Iterable[Scene]) -> dict[str, Any]:
+    """How some scenes were made, one and all: the grid's params; empty if that is unknown.
+
+    Raises:
+        SceneError: Two were made otherwise.
+    """
+    first: SceneRecord | None = None
+    for scene in scenes:
+        record = scene.record
+        first = first or record
+        if record.preparation != first.preparation:
+            keys = sorted({*first.preparation, *record.preparation})
+            key = next(key for key in keys if first.preparation.get(key) != record.preparation.get(key))
+            raise SceneError(
+                f"scene {record.name} of grid {record.grid} was made with {key} {record.preparation.get(key)}, but "
+                f"{first.name} with {first.preparation.get(key)}; {_REMEDY}"
+            )
+    return first.preparation if first else {}
+
+
 def write_scene_record(record: SceneRecord, folder: Path) -> None:
     """Writes scene.json."""
     write_record(record, folder / SCENE)
@@ -210,3 +233,20 @@ def write_scene_record(record: SceneRecord, folder: Path) -> None:
 def write_pack_record(record: PackRecord, folder: Path) -> None:
     """Writes pack.json."""
     write_record(record, folder / PACK)
+
+
+def _upgraded(data: dict[str, Any]) -> dict[str, Any]:
+    return upgraded(data, SCHEMA, {2: _to_3})
+
+
+def _upgraded_pack(data: dict[str, Any]) -> dict[str, Any]:
+    return upgraded(data | {"members": [_upgraded(one) for one in data.get("members", [])]}, SCHEMA, {2: _as_it_is})
+
+
+def _to_3(data: dict[str, Any]) -> None:
+    """Schema 2 did not know how its scenes were made."""
+    data["preparation"] = {}
+
+
+def _as_it_is(data: dict[str, Any]) -> None:
+    """The members' records alone changed."""

@@ -2,8 +2,8 @@
 
 Each `models/<name>.py` has `build(*, channels, classes, **options) -> nn.Module`, which takes (B, C, H, W) float of any
 height and width to logits (B, K, H, W) and raises ValueError for an option that it cannot use. A `build` that names
-`wavelengths_nm` or `pixel_m` is handed these from the card. What several of them share is in `backbones`; weights to
-start from are put in by `weights.initialise`, at the start of a training alone.
+`wavelengths_nm`, `pixel_m` or `days` is handed these from the card. What several of them share is in `backbones`;
+weights to start from are put in by `weights.initialise`, at the start of a training alone.
 """
 
 import ast
@@ -19,13 +19,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from thalweg import composite
 from thalweg.errors import CardError, ParamsError
 from thalweg.manifest.card import WEIGHTS, ModelCard, Normalisation
 from thalweg.manifest.scene import NODATA, Channel
 
 CLIP = 5.0
 """Bound of a normalised input, standard deviations."""
-HANDED = ("channels", "classes", "wavelengths_nm", "pixel_m")
+HANDED = ("channels", "classes", "wavelengths_nm", "pixel_m", "days")
 """Arguments of a `build` that are no options."""
 _LEAST_SHARE = 1e-4
 """A class rarer than this starts as if it were not, so that it can still be learnt."""
@@ -36,7 +37,7 @@ class Network(nn.Module):
 
     def __init__(self, architecture: nn.Module, channels: Sequence[Channel], normalisation: Normalisation) -> None:
         super().__init__()
-        self.architecture = architecture.to(memory_format=torch.channels_last)
+        self.architecture = channels_last(architecture)
         scale, offset = (
             torch.tensor([getattr(c, key) for c in channels], dtype=torch.float64) for key in ("scale", "offset")
         )
@@ -85,8 +86,9 @@ def network(card: ModelCard) -> Network:
     """
     wavelengths = [channel.wavelength_nm for channel in card.channels]
     architecture = build(
-        card.architecture, len(card.channels), len(card.classes), card.options, wavelengths, card.pixel_m
-    )
+        card.architecture, len(card.channels), len(card.classes), card.options, wavelengths, card.pixel_m,
+        days_of(card.preparation.get("series")),
+    )  # fmt: skip
     return Network(architecture, card.channels, card.normalisation)
 
 
@@ -97,6 +99,7 @@ def build(
     options: Mapping[str, Any],
     wavelengths_nm: Sequence[float | None] | None = None,
     pixel_m: float | None = None,
+    days: Sequence[float] | None = None,
 ) -> nn.Module:
     """An architecture by the name of its file, with fresh weights.
 
@@ -107,6 +110,7 @@ def build(
         options: As in params.
         wavelengths_nm: Centre of each channel or None; None as a whole where only shapes are of interest.
         pixel_m: Ground size of a pixel, metres, or None likewise.
+        days: Of a time series, the middle of each step in days since 1 January; None where they are not known.
 
     Raises:
         ParamsError: No such file, or options that its `build` does not take.
@@ -118,7 +122,8 @@ def build(
         )
     maker = importlib.import_module(f"thalweg.models.{architecture}").build
     _check_names(architecture, maker, options)
-    given = {"channels": channels, "classes": classes, "wavelengths_nm": wavelengths_nm, "pixel_m": pixel_m}
+    given = {"channels": channels, "classes": classes, "wavelengths_nm": wavelengths_nm, "pixel_m": pixel_m,
+             "days": days}  # fmt: skip
     taken = {name: given[name] for name in inspect.signature(maker).parameters if name in HANDED}
     try:
         module: nn.Module = maker(**taken, **options)
@@ -127,6 +132,19 @@ def build(
             f"options of model '{architecture}' cannot be used: {error}; correct them in params.yaml"
         ) from error
     return module
+
+
+def channels_last(architecture: nn.Module) -> nn.Module:
+    """Weights of two-dimensional convolutions in that memory order; `Module.to` refuses a module that has others."""
+    for tensor in (*architecture.parameters(), *architecture.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.to(memory_format=torch.channels_last)
+    return architecture
+
+
+def days_of(series: Mapping[str, Any] | None) -> tuple[float, ...] | None:
+    """Days of the year in the middle of a series' steps, by `start`, `frequency` and `bins` of its params, or None."""
+    return None if series is None else composite.days_of(series["start"], series["frequency"], series["bins"])
 
 
 def freeze(network: Network, stages: Sequence[str | int]) -> None:

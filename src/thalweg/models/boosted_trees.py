@@ -18,15 +18,19 @@ from torch.nn import functional as F
 _ROWS = 1 << 14
 """Pixels that walk down the trees together, so that they stay in a processor's cache."""
 _TINY = 1e-6
+_MOST_PAIRS = 1000
+"""Of channels, over all dates: what a processor's memory and a minute bear."""
 
 
 class BoostedTrees(nn.Module):
     """Features of every pixel, and trees that add up to logits."""
 
-    def __init__(self, channels: int, classes: int, trees: int, depth: int, means_px: Sequence[int]) -> None:
+    def __init__(
+        self, channels: int, classes: int, trees: int, depth: int, means_px: Sequence[int], dates: int
+    ) -> None:
         super().__init__()
         self.means_px = tuple(means_px)
-        self.pairs = tuple(combinations(range(channels), 2)) if channels > 1 else ()
+        self.pairs = pairs(channels, dates)
         self.depth, self.scores = depth, 1 if classes == 2 else classes
         inner, leaves = 2**depth - 1, 2**depth
         count = trees * self.scores
@@ -71,11 +75,15 @@ class BoostedTrees(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Normalised inputs (B, C, H, W) to logits (B, K, H, W)."""
-        rows = self.features(inputs.float()).permute(0, 2, 3, 1).flatten(0, 2)  # (B·H·W, F)
-        raw = torch.cat([self._scores(part) for part in torch.split(rows, _ROWS)])
+        raw = torch.cat([self._raw(image[None]) for image in inputs.float()])  # one by one: features are many
         scores = raw.view(inputs.shape[0], *inputs.shape[2:], self.scores).permute(0, 3, 1, 2)  # (B, scores, H, W)
         logits = torch.cat([torch.zeros_like(scores), scores], 1) if self.scores == 1 else scores
         return logits.to(inputs.dtype)
+
+    def _raw(self, image: Tensor) -> Tensor:
+        """One image (1, C, H, W) to raw scores (H·W, scores)."""
+        rows = self.features(image).permute(0, 2, 3, 1).flatten(0, 2)  # (H·W, F)
+        return torch.cat([self._scores(part) for part in torch.split(rows, _ROWS)])
 
     def _scores(self, rows: Tensor) -> Tensor:
         """Features (N, F) to raw scores (N, scores)."""
@@ -91,7 +99,22 @@ class BoostedTrees(nn.Module):
         return total
 
 
-def build(*, channels: int, classes: int, trees: int, depth: int, means_px: Sequence[int]) -> nn.Module:
+def pairs(channels: int, dates: int) -> tuple[tuple[int, int], ...]:
+    """Channels whose normalised difference is a feature: all pairs of one date.
+
+    Where these were more than a thousand, only channels that lie near each other in order, as near as it takes.
+    """
+    count = channels // dates
+    of_date = sorted(combinations(range(count), 2), key=lambda pair: (pair[1] - pair[0], pair))
+    reach = max((b - a for a, b in of_date[: max(_MOST_PAIRS // dates, 1)]), default=0)
+    if len(of_date) * dates > _MOST_PAIRS:
+        reach = max(reach - 1, 1)  # whole distances: no pair is left out that another of its distance is in
+    return tuple(
+        (date * count + a, date * count + b) for date in range(dates) for a, b in sorted(of_date) if b - a <= reach
+    )
+
+
+def build(*, channels: int, classes: int, trees: int, depth: int, means_px: Sequence[int], dates: int = 1) -> nn.Module:
     """Trees that say 0 until they are filled: (B, C, H, W) to logits (B, K, H, W), any size and number of channels.
 
     Args:
@@ -100,12 +123,15 @@ def build(*, channels: int, classes: int, trees: int, depth: int, means_px: Sequ
         trees: Boosting rounds.
         depth: Of every tree.
         means_px: Odd edges of the neighbourhoods whose means are features.
+        dates: Of a time series, whose channels stand behind each other date by date.
 
     Raises:
-        ValueError: An edge is even, or there is no tree.
+        ValueError: An edge is even, there is no tree, or the channels are not those of so many dates.
     """
     if trees < 1 or not 1 <= depth <= 10:
         raise ValueError(f"trees should be at least 1 and depth 1 to 10, not {trees} and {depth}")
     if even := [edge for edge in means_px if edge < 3 or edge % 2 == 0]:
         raise ValueError(f"means_px should be odd edges from 3 pixels on, not {even}")
-    return BoostedTrees(channels, classes, trees, depth, means_px)
+    if dates < 1 or channels % dates:
+        raise ValueError(f"{channels} channels cannot be those of {dates} dates")
+    return BoostedTrees(channels, classes, trees, depth, means_px, dates)

@@ -4,6 +4,8 @@ Sources: Sainte Fare Garnot, Landrieu 2020, Lightweight Temporal Self-Attention 
 Series, https://arxiv.org/abs/2007.00586; spatial features on either side as in https://arxiv.org/abs/2107.07933.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -15,12 +17,12 @@ class LTAE(nn.Module):
     """Each head asks one learnt question of every date, and keeps its share of the features."""
 
     def __init__(
-        self, bands: int, classes: int, steps: int, width: int, heads: int, key_dim: int, dropout: float
+        self, bands: int, classes: int, days: Sequence[float], width: int, heads: int, key_dim: int, dropout: float
     ) -> None:
         super().__init__()
-        self.steps, self.heads = steps, heads
+        self.steps, self.heads = len(days), heads
         self.each = nn.Sequential(*_conv(bands, width), *_conv(width, width))
-        self.register_buffer("dates", sines(range(steps), width)[:, :, None, None], persistent=False)
+        self.register_buffer("dates", sines(days, width)[:, :, None, None], persistent=False)
         self.keys = nn.Conv2d(width, heads * key_dim, 1)
         self.questions = nn.Parameter(torch.randn(heads, key_dim) * key_dim**-0.5)
         self.dropout = nn.Dropout(dropout)
@@ -55,18 +57,22 @@ def _conv(before: int, after: int, edge: int = 3) -> tuple[nn.Module, ...]:
 
 
 def build(
-    *, channels: int, classes: int, steps: int, width: int, heads: int, key_dim: int, dropout: float
-) -> nn.Module:
+    *, channels: int, classes: int, days: Sequence[float] | None, steps: int, width: int, heads: int, key_dim: int,
+    dropout: float, positions: str = "order",
+) -> nn.Module:  # fmt: skip
     """L-TAE over a time series: (B, T·C, H, W) to logits (B, K, H, W), any size.
 
     Args:
         channels: Input channels, date by date.
         classes: Output classes.
+        days: Middle of each date's bin, days since 1 January; None where only shapes are of interest.
         steps: Dates.
         width: Features; divides by `heads`, and is even.
         heads: Of the attention.
         key_dim: Numbers per key.
         dropout: Share of attention dropped in training.
+        positions: By what attention tells dates apart: `calendar`, their days of the year, or `order`, their number
+            (as in cards that do not say).
 
     Raises:
         ValueError: An option is out of its range, or the channels are not so many dates.
@@ -75,4 +81,10 @@ def build(
         raise ValueError(f"width should be even and divide by heads, not {width} by {heads}; key_dim at least 1")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout should be at least 0 and below 1, not {dropout}")
-    return LTAE(bands_of(channels, steps), classes, steps, width, heads, key_dim, dropout)
+    if positions not in ("calendar", "order"):
+        raise ValueError(f"positions should be calendar or order, not {positions!r}")
+    bands = bands_of(channels, steps)
+    places = range(steps) if days is None or positions == "order" else days
+    if len(places) != steps:
+        raise ValueError(f"steps should be {len(places)}, as many as the series has bins, not {steps}")
+    return LTAE(bands, classes, places, width, heads, key_dim, dropout)

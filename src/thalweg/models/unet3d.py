@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from thalweg.backbones.series import bands_of, dates_of
+from thalweg.backbones.series import bands_of, dates_of, measured
 
 _POOL = (1, 2, 2)
 
 
 class UNet3D(nn.Module):
-    """As many levels as widths; the mean over dates is classified."""
+    """As many levels as widths; the mean over the dates that measured something is classified."""
 
     def __init__(self, bands: int, classes: int, steps: int, widths: Sequence[int], dropout: float) -> None:
         super().__init__()
@@ -42,8 +42,14 @@ class UNet3D(nn.Module):
         for block in self.up:
             grown = F.interpolate(features, scale_factor=[float(k) for k in _POOL], mode="nearest")
             features = block(torch.cat([skips.pop(), grown], 1))
-        logits: Tensor = self.head(features.mean(2))
+        logits: Tensor = self.head(mean_of_dates(features, measured(dates_of(padded, self.steps)).transpose(1, 2)))
         return logits[..., :height, :width]
+
+
+def mean_of_dates(features: Tensor, there: Tensor) -> Tensor:
+    """Of (B, D, T, H, W) over the dates that are there (B, 1, T, H, W), over all where none is."""
+    weights = (there | ~there.any(2, keepdim=True)).to(features.dtype)
+    return (features * weights).sum(2) / weights.sum(2)
 
 
 def _double(before: int, after: int) -> nn.Sequential:

@@ -24,7 +24,7 @@ class Fetch(Section):
     section: ClassVar[str] = "fetch"
 
     source: str = Field(pattern=r"^[a-z0-9_]+$")
-    """File name in src/thalweg/sources/: `sample`, `local`, `copernicus`, `stac`, `archive`, `dem`."""
+    """File name in src/thalweg/sources/: `sample`, `crops`, `local`, `copernicus`, `stac`, `archive`, `dem`."""
     input: str
     """The one path that the source reads and DVC tracks: the sample's module, `data`, a products lock, a file list."""
     masks: str

@@ -71,7 +71,7 @@ class Masks(Section):
     encoder: str | None
     """File below `input` in the crop system's form (`labels: [{name, id}]`), which then replaces `values` and `other`:
     a code has the class in whose place it is listed; the first class, and any code that is not listed, is what `zero`
-    says. Null where there is none."""
+    says, and where that is unlabelled, the legend may leave the first class out. Null where there is none."""
     area: str | None
     """Glob below `input` of polygons; ground outside them is unlabelled, whatever masks say; or null."""
     outside: Literal["background", "unlabelled"]

@@ -5,6 +5,13 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from thalweg.params import Section
+from thalweg.params.active import Active
+
+NOTHING = "masks/none.yaml"
+"""What `after` names where a member needs nothing: a path that is always there, as DVC wants one."""
+
+Calibrate = Literal["none", "temperature", "vector"]
+"""`temperature`: one number for all classes; `vector`: a scale and a shift per class (thalweg/calibrate.py)."""
 
 
 class ClassWeights(BaseModel):
@@ -71,6 +78,19 @@ class Oversample(BaseModel):
     """Of an epoch's windows, at least this share is drawn from rows of the chip table that hold one of them."""
 
 
+class Holdout(BaseModel):
+    """Blocks of the *training* part that are set aside for a member that judges another."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    share: float = Field(gt=0, lt=1)
+    """Of the training blocks."""
+    seed: int = Field(ge=0)
+    """The same in both members, so that they share no block."""
+    use: Literal["holdout", "rest"]
+    """The judge trains on the blocks set aside, the judged on the rest."""
+
+
 class Member(Section):
     """One configured model. Its name is the key: `[a-z0-9_-]+`, since DVC takes dots and @ for its own."""
 
@@ -99,7 +119,7 @@ class Member(Section):
     chip's area that is zoomed to its size. `jitter`: brightness and contrast of reflectance, up to ± this share.
     `gain`: deviation of gain and offset per channel. `noise`: deviation per value, in standard deviations of a channel.
     `band_dropout`: probability that a channel is missing. `cutmix`: probability that a box of another chip is pasted
-    in. `mixup`: α of the Beta distribution of the share."""
+    in. `mixup`: α of the Beta distribution of the share. 0 leaves one out."""
     chip_px: int = Field(ge=8)
     """Edge of a training chip, pixels."""
     chips_per_epoch: int = Field(ge=1)
@@ -144,15 +164,53 @@ class Member(Section):
     """After so many epochs the last frozen stage learns, too, after as many again the one before; null for never."""
     prior_bias: bool
     """Whether the last layer starts from the classes' shares, which training then need not learn."""
+    calibrate: Calibrate
+    """How logits are scaled after training, fitted on validation ground and kept only if other ground gains by it."""
+    after: str
+    """What must be there first: an encoder's or a holdout member's folder, `models/<member>`; masks/none.yaml: none."""
+    holdout: Holdout | None
+    """Null trains on all blocks of the training part."""
+    active: Active | None
+    """Null trains on every chip that is drawn."""
     window_px: int = Field(ge=8)
     """Edge of a window when areas are predicted; larger than a chip gives more context and fewer borders."""
     overlap: float = Field(ge=0, lt=1)
     """Share of a window that overlaps its neighbour when held-out areas are predicted."""
 
     @model_validator(mode="after")
+    def _a_judge(self) -> "Member":
+        if self.active is None:
+            return self
+        named = self.after.startswith("models/")
+        if self.active.judge == "after" and not named:
+            raise ValueError("active.judge is after, but 'after' names no member; give models/<member>, or judge: self")
+        if self.compares and not named:
+            raise ValueError(
+                f"{' and '.join(self.compares)} needs a holdout member; name its folder in 'after': models/<member>"
+            )
+        if self.active.warmup_epochs >= self.max_epochs:
+            raise ValueError(
+                f"active.warmup_epochs {self.active.warmup_epochs} leaves none of max_epochs {self.max_epochs} to "
+                "choose in; lower it, or set active to null"
+            )
+        return self
+
+    @property
+    def compares(self) -> tuple[str, ...]:
+        """Scores of `active` that compare with a member which must not have seen these chips."""
+        return tuple(name for name in ("irreducible_loss", "rho_loss") if self.active and name in self.active.scores)
+
+    @model_validator(mode="after")
     def _one_rise(self) -> "Member":
         if self.schedule == "one_cycle" and self.warmup_epochs:
             raise ValueError("one_cycle rises by itself: set warmup_epochs to 0, or take schedule: cosine")
+        return self
+
+    @model_validator(mode="after")
+    def _strengths_are_shares(self) -> "Member":
+        for name in ("d4", "resized_crop", "jitter", "band_dropout", "cutmix"):
+            if self.augment.get(name, 0) > 1:
+                raise ValueError(f"augment.{name} is a share: give at most 1, not {self.augment[name]:g}")
         return self
 
     @model_validator(mode="after")

@@ -10,12 +10,13 @@ from thalweg.params.ensembles import Ensemble
 from thalweg.params.fetch import Fetch
 from thalweg.params.grids import GridParams
 from thalweg.params.masks import Masks
-from thalweg.params.models import ClassWeights, Member
+from thalweg.params.models import NOTHING, ClassWeights, Member
+from thalweg.params.round import Round
 from thalweg.params.split import Split
 from thalweg.params.train import Train
 from thalweg.params.yardsticks import Yardstick
 
-_PLAIN = (Fetch, Classes, Masks, Split, Train)
+_PLAIN = (Fetch, Classes, Masks, Split, Round, Train)
 _ITEMS = (GridParams, Member, Crossval, Yardstick, Ensemble)
 
 
@@ -37,6 +38,7 @@ class Recipe:
         self.classes = load(Classes, path=path)
         self.masks = load(Masks, path=path)
         self.split = load(Split, path=path)
+        self.round = load(Round, path=path)
         self.train = load(Train, path=path)
         self.grids = load_items(GridParams, path)
         self.models = load_items(Member, path)
@@ -46,8 +48,9 @@ class Recipe:
         self._check_names()
         self._check_class_names()
         self._check_yardsticks()
-        self._check_thresholds()
+        self._check_maps()
         self._check_weights()
+        self._check_order()
 
     def _check_names(self) -> None:
         for section, items in (("grids", self.grids), ("models", self.models), ("ensembles", self.ensembles)):
@@ -91,6 +94,51 @@ class Recipe:
                     "classes; give one per class, in their order"
                 )
 
+    def _check_order(self) -> None:
+        """What a member comes after is there, of its grid, and does not come after the member itself."""
+        for name, member in self.models.items():
+            if name in self.crossval and member.after.startswith("models/"):
+                raise ParamsError(
+                    f"{self.path}: crossval names '{name}', which comes after {member.after}: that member saw ground "
+                    f"of every fold; set models.{name}.after to {NOTHING}, or take it out of crossval"
+                )
+            seen, at = [name], member
+            while at.after.startswith("models/"):
+                first = at.after.removeprefix("models/")
+                if first not in self.models:
+                    raise ParamsError(
+                        f"{self.path}: models.{seen[-1]}.after is '{at.after}', but 'models' has no {first}"
+                    )
+                if first in seen:
+                    raise ParamsError(
+                        f"{self.path}: models {' → '.join([*seen, first])} wait for each other by 'after'"
+                    )
+                if self.models[first].grid != member.grid:
+                    raise ParamsError(
+                        f"{self.path}: models.{name} of grid {member.grid} comes after {first} of grid "
+                        f"{self.models[first].grid}; give both the same grid"
+                    )
+                seen, at = [*seen, first], self.models[first]
+            self._check_judge(name, member)
+            if at.after != NOTHING and not at.after.startswith("encoders/"):
+                raise ParamsError(
+                    f"{self.path}: models.{seen[-1]}.after is '{at.after}'; give models/<member>, encoders/<encoder>, "
+                    f"or {NOTHING} for nothing"
+                )
+
+    def _check_judge(self, name: str, member: Member) -> None:
+        """A loss that cannot be reduced is one on chips that the judge never saw."""
+        if not member.compares:
+            return
+        judge = self.models[member.after.removeprefix("models/")].holdout
+        mine = member.holdout
+        if mine is None or judge is None or judge.model_copy(update={"use": mine.use}) != mine or judge.use == mine.use:
+            raise ParamsError(
+                f"{self.path}: models.{name} learns by {' and '.join(member.compares)}, so it and {member.after} must "
+                "share no block: give both the same holdout.share and seed, with use: holdout in the judge and "
+                "use: rest here"
+            )
+
     def _check_yardsticks(self) -> None:
         for name, yardstick in self.yardsticks.items():
             if yardstick.grid not in self.grids:
@@ -104,10 +152,21 @@ class Recipe:
                 f"{self.path}: a member cannot be called 'summary', as metrics/summary.json is; rename it"
             )
 
-    def _check_thresholds(self) -> None:
+    def _check_maps(self) -> None:
         for name, ensemble in self.ensembles.items():
             if ensemble.threshold == "iou" and self.classes.count != 2:
                 raise ParamsError(
                     f"{self.path}: ensembles.{name}.threshold is iou, which is for two classes, but there are "
                     f"{self.classes.count}; set it to argmax"
+                )
+            if ensemble.area is not None and not ensemble.area.startswith("masks/areas/"):
+                raise ParamsError(
+                    f"{self.path}: ensembles.{name}.area is '{ensemble.area}'; put the file into masks/areas, so that "
+                    "the map is made again when it changes"
+                )
+            lines = ensemble.outputs.lines
+            if lines and lines.name not in self.classes.names:
+                raise ParamsError(
+                    f"{self.path}: ensembles.{name}.outputs.lines.class is '{lines.name}', which 'classes' does not "
+                    "have; correct it"
                 )

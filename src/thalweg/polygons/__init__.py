@@ -7,18 +7,19 @@ in stripes; memory goes with what is drawn.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import geopandas
 import numpy as np
-import shapely
 
 from thalweg.classes import IGNORE
 from thalweg.errors import MapError
 from thalweg.grid import Window
-from thalweg.mapfiles import MapFiles, read_scaled
+from thalweg.mapfiles import MapFiles, read_map, read_scaled
 from thalweg.polygons.components import absorb, find_patches
-from thalweg.polygons.outlines import Outlines, simplify
+from thalweg.polygons.outlines import Outlines
+from thalweg.vectors import FORMATS, write_vectors
 
 LAYER = "polygons"
 _ROWS = 512
@@ -63,15 +64,33 @@ def build_polygons(files: MapFiles, rules: Rules, rows: int = _ROWS) -> geopanda
     for window, numbers in patches.iter_stripes(files):
         outlines.add(window, drawn[numbers])
         sums.add(window, into[numbers], classes[numbers])
-    found, shapes = outlines.finish()
-    pixel_m = math.sqrt(math.prod(files.grid.pixel_m_yx))
-    placed = _placed(simplify(shapes, rules.tolerance_m / pixel_m), files)
+    tolerance_px = rules.tolerance_m / math.sqrt(math.prod(files.grid.pixel_m_yx))
+    found, shapes = outlines.finish(files.grid.transform, tolerance_px)
     return geopandas.GeoDataFrame(
         {"id": np.arange(1, len(found) + 1), "class_id": classes[found].astype(np.int32),
          "class": [files.names[label] for label in classes[found]], "area_m2": sums.area_m2[found],
          "mean_prob": sums.mean(0)[found], "mean_uncertainty": sums.mean(1)[found]},
-        geometry=placed, crs=files.grid.crs_wkt,
+        geometry=shapes, crs=files.grid.crs_wkt,
     )  # fmt: skip
+
+
+def write_polygons(folder: Path, rules: Rules, formats: Sequence[str]) -> list[Path]:
+    """Writes polygons.<suffix> beside a finished map, in each of the formats.
+
+    Args:
+        folder: The map's.
+        rules: What is drawn; no classes stand for all of the map's.
+        formats: Keys of `vectors.FORMATS`.
+
+    Raises:
+        MapError: It is no map, or a class is none of its.
+    """
+    files = read_map(folder)
+    table = build_polygons(files, replace(rules, classes=rules.classes or files.names))
+    paths = [folder / f"{LAYER}{FORMATS[name]}" for name in formats]
+    for path in paths:
+        write_vectors(path, {LAYER: table})
+    return paths
 
 
 class _Sums:
@@ -99,26 +118,16 @@ class _Sums:
         return np.asarray(np.divide(totals, counts, out=np.full_like(totals, np.nan), where=counts > 0))
 
     def _probs(self, window: Window, classes: np.ndarray) -> np.ndarray | None:
-        if self._files.probs is None:
+        path = self._files.probs
+        if path is None:
             return None
         values = np.full(classes.shape, np.nan, np.float32)
         present: Sequence[int] = np.setdiff1d(np.unique(classes), [IGNORE]).tolist()
-        for label in present:
-            there = classes == label
-            values[there] = read_scaled(self._files.probs, window, (label + 1,))[0][there]
+        bands = tuple(label + 1 for label in present)
+        for label, probs in zip(present, read_scaled(path, window, bands) if bands else (), strict=True):
+            np.copyto(values, probs, where=classes == label)
         return values
 
     def _doubt(self, window: Window) -> np.ndarray | None:
         path = self._files.uncertainty
         return None if path is None else read_scaled(path, window, (1,))[0]
-
-
-def _placed(polygons: np.ndarray, files: MapFiles) -> np.ndarray:
-    """Pixel coordinates to the map's CRS."""
-    a, b, c, d, e, f = files.grid.transform[:6]
-
-    def move(points: np.ndarray) -> np.ndarray:
-        cols, rows = points.T
-        return np.stack([a * cols + b * rows + c, d * cols + e * rows + f], 1)
-
-    return np.asarray(shapely.transform(polygons, move)) if len(polygons) else polygons

@@ -22,6 +22,8 @@ from thalweg.mapfiles import MapFiles
 _DECIMALS = 3
 """Of areas in m²: sums of equal pixels are equal, in whatever order they were added."""
 
+_HALF, _LOW = 32, 2**32 - 1
+
 
 @dataclass
 class Patches:
@@ -166,8 +168,10 @@ class _Pieces:
         self.first: list[np.ndarray] = []
 
     def add(self, numbers: np.ndarray, labels: np.ndarray, window: Window, files: MapFiles) -> None:
-        found, at = np.unique(numbers, return_index=True)
-        self.count += len(found)
+        flat = numbers.ravel()
+        at = np.empty(int(flat.max()) + 1, np.int64)
+        at[flat[::-1]] = np.arange(len(flat))[::-1]  # the last that is written stays: each piece's first pixel
+        self.count += len(at)
         self.classes.append(labels.ravel()[at])
         self.first.append(at + window.row * window.width)
         weights = np.broadcast_to(files.row_m2[window.rows, None], numbers.shape)
@@ -183,17 +187,25 @@ def _label(labels: np.ndarray) -> np.ndarray:
 def _pairs(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """(pairs, 3): distinct pairs of unequal numbers, and how often they meet."""
     differ = one != other
-    pairs = np.sort(np.stack([one[differ], other[differ]], 1), 1)
-    return _summed(pairs, np.ones(len(pairs), np.int64))
+    keys = np.sort(_keyed(one[differ], other[differ]))
+    begins = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
+    keys, lengths = keys[begins], np.diff(np.append(begins, len(keys)))
+    return np.column_stack([keys >> _HALF, keys & _LOW, lengths])
 
 
-def _summed(pairs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    if not len(pairs):
-        return np.zeros((0, 3), np.int64)
-    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
-    pairs, lengths = pairs[order], lengths[order]
-    begins = np.flatnonzero(np.append(True, (pairs[1:] != pairs[:-1]).any(1)))
-    return np.column_stack([pairs[begins], np.add.reduceat(lengths, begins)])
+def _summed(one: np.ndarray, other: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The same of pairs that met before, however often each comes."""
+    keys = _keyed(one, other)
+    order = np.argsort(keys)
+    keys, lengths = keys[order], lengths[order]
+    begins = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
+    keys, lengths = keys[begins], np.add.reduceat(lengths, begins) if len(begins) else lengths
+    return np.column_stack([keys >> _HALF, keys & _LOW, lengths])
+
+
+def _keyed(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Pairs of numbers below 2³² as one number each, the lesser first: they sort as the pairs do."""
+    return np.asarray((np.minimum(one, other) << _HALF) | np.maximum(one, other))
 
 
 def _joined(
@@ -213,5 +225,5 @@ def _joined(
     return Patches(
         numbers=numbers, starts=starts, rows=rows, classes=of_patch,
         area_m2=np.round(np.bincount(numbers, np.concatenate(pieces.area_m2)), _DECIMALS),
-        borders=_summed(np.sort(numbers[met[:, :2]], 1), met[:, 2]),
+        borders=_summed(numbers[met[:, 0]], numbers[met[:, 1]], met[:, 2]),
     )  # fmt: skip

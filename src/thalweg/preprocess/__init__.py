@@ -9,7 +9,9 @@ from typing import Any
 
 from thalweg.classes import IGNORE
 from thalweg.errors import DegradedDataWarning, MaskError, ProductError
+from thalweg.grid import Grid
 from thalweg.manifest.products import Product, read_products
+from thalweg.manifest.rounds import RoundFolder
 from thalweg.manifest.scene import Scene, read_scenes
 from thalweg.params.classes import Classes
 from thalweg.params.grids import GridParams
@@ -60,6 +62,7 @@ def build_scenes(
     classes: Classes,
     target: Path,
     store: Path,
+    earlier: RoundFolder | None = None,
     track: Callable[[list[Any]], Iterable[Any]] = iter,
 ) -> None:
     """Builds the scenes of one grid, each once for all time in the store, and links them into `target`.
@@ -73,6 +76,7 @@ def build_scenes(
         classes: The legend.
         target: Folder to make: `<scene>/` per product, or `<pack>/` where `grid.pack` is more than 1.
         store: Finished scenes by fingerprint.
+        earlier: What an earlier round of training hands over.
         track: Shows progress while it passes the scenes on one by one.
 
     Raises:
@@ -83,7 +87,7 @@ def build_scenes(
     """
     check_series(grid)
     settings = Settings(grid_name, grid, masks, classes, formulas_of(grid))
-    orders = _orders(raw, settings, masks_input)
+    orders = _orders(raw, settings, masks_input, earlier)
     target.mkdir(parents=True)
     if grid.pack > 1:
         build_packs([_member(order, settings) for order in orders], grid.pack, target, store, track)
@@ -98,6 +102,17 @@ def build_scenes(
     _check_labels(scenes, settings)
 
 
+def plan_scenes(raw: Path, grid: GridParams) -> dict[str, Grid]:
+    """The scenes that `build_scenes` would make of a grid, by name, and where they lie; reads headers alone.
+
+    Raises:
+        ProductError: There is no product, or one is incomplete or inconsistent.
+        RasterError: A header cannot be read.
+    """
+    check_series(grid)
+    return {scene.product.name: scene.delivery.grid for scene in _gathered(raw, grid, None)}
+
+
 def _member(order: _Order, settings: Settings) -> Member:
     shape_yx = order.delivery.grid.shape_yx
     return Member(order.product.name, shape_yx, _key(order, settings), partial(_build, order, settings))
@@ -107,23 +122,28 @@ def _build(order: _Order, settings: Settings, folder: Path) -> None:
     build_scene(order.product, order.scene.dates(), order.masks, settings, folder)
 
 
-def _orders(raw: Path, settings: Settings, masks_input: Path) -> list[_Order]:
+def _orders(raw: Path, settings: Settings, masks_input: Path, earlier: RoundFolder | None) -> list[_Order]:
+    scenes = _gathered(raw, settings.grid, settings.masks.band)
+    grids = {scene.product.name: scene.delivery.grid for scene in scenes}
+    masks = find_masks(settings.masks, settings.classes, masks_input, grids, earlier)
+    return [_Order(scene, masks[scene.product.name]) for scene in scenes]
+
+
+def _gathered(raw: Path, grid: GridParams, band: str | None) -> list[Gathered]:
+    """What makes the scenes of a grid, with a band of labels or none."""
     products = settle(read_products(raw))
     if not products:
         raise ProductError(f"{raw} lists no product; correct 'fetch' in params.yaml, then run `dvc repro`")
-    codes = {*((SCL,) if settings.grid.valid.scl else ()), *((settings.masks.band,) if settings.masks.band else ())}
-    optional = (SCL,) if settings.grid.valid.product_masks and settings.masks.band != SCL else ()
-    wanted = Wanted(settings.grid.bands, tuple(sorted(codes)), settings.grid.resolution_m, optional)
-    around = surroundings(products, settings.grid, raw, lambda product, wanted: _open(product, raw, wanted)).around
-    check_labels(settings.masks.band, settings.grid.series)
-    scenes = gather(
-        scene_products(products, settings.grid),
+    codes = {*((SCL,) if grid.valid.scl else ()), *((band,) if band else ())}
+    optional = (SCL,) if grid.valid.product_masks and band != SCL else ()
+    wanted = Wanted(grid.bands, tuple(sorted(codes)), grid.resolution_m, optional)
+    around = surroundings(products, grid, raw, lambda product, wanted: _open(product, raw, wanted)).around
+    check_labels(band, grid.series)
+    return gather(
+        scene_products(products, grid),
         lambda product: [around(delivery) for delivery in _open(product, raw, wanted)],
-        settings.grid.series,
+        grid.series,
     )
-    grids = {scene.product.name: scene.delivery.grid for scene in scenes}
-    masks = find_masks(settings.masks, settings.classes, masks_input, grids)
-    return [_Order(scene, masks[scene.product.name]) for scene in scenes]
 
 
 def _open(product: Product, raw: Path, wanted: Wanted) -> tuple[Delivery, ...]:

@@ -44,6 +44,7 @@ def build_scene(
         schema_version=SCHEMA,
         name=product.name,
         grid=settings.grid_name,
+        preparation=settings.grid.model_dump(mode="json", exclude={"products", "pack"}),
         product=", ".join(dict.fromkeys(date.product for date in dates)),
         baseline=", ".join(sorted({date.baseline for date in dates if date.baseline})) or None,
         offsets_applied=_offsets(dates),
@@ -95,5 +96,6 @@ def _check_clipped(product: Product, pixels: Written, delivery: Delivery) -> Non
             )
         raise ProductError(
             f"{product.name}: {clipped} pixels of {band} lie beyond a reflectance of ±3.2767, which "
-            "a scene cannot hold; correct scale and offset of the product under fetch.local.products in params.yaml"
+            "a scene cannot hold; correct the product's scale and offset (in params.yaml under fetch.local.products, "
+            "of `thalweg predict` by --scale and --offset)"
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 _HOME = Path(__file__).parents[1]
 ROOMS = ("preprocess", "products", "indices", "elevation", "composite", "bands", "classes", "grid", "raster",
-         "manifest/__init__", "manifest/scene")  # fmt: skip
+         "manifest/__init__", "manifest/rounds", "manifest/scene")  # fmt: skip
 """Whose code decides a scene's bytes; params do so by their values."""
 _SOURCES = tuple(path for room in ROOMS for path in sorted((*_HOME.glob(f"{room}.py"), *_HOME.glob(f"{room}/**/*.py"))))
 

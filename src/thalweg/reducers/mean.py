@@ -5,6 +5,9 @@ Source: Lakshminarayanan et al. 2017, Simple and Scalable Predictive Uncertainty
 
 import numpy as np
 
+KEEPS_ONE = True
+"""A member by itself stays as it is."""
+
 
 def reduce(probs: np.ndarray, measured: np.ndarray) -> np.ndarray:
     """Mean over the members that have the pixel.

@@ -2,6 +2,9 @@
 
 import numpy as np
 
+KEEPS_ONE = True
+"""A member by itself stays as it is."""
+
 
 def reduce(probs: np.ndarray, measured: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Weighted mean over the members that have the pixel; where all of those weigh nothing, their plain mean.

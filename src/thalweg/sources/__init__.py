@@ -6,8 +6,10 @@ A source keeps what it gets in a store and fills the raw folder with hard links 
 import errno
 import hashlib
 import importlib
+import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -93,6 +95,26 @@ def link_tree(source: Path, target: Path) -> None:
         if error.errno not in _NO_LINK:
             raise
         shutil.copyfile(source, target)
+
+
+def kept_in_store(store: Path, said: object, make: Callable[[Path], Path]) -> Path:
+    """The file or folder that `make` makes into a folder, from the store if it is there already.
+
+    It is made beside its place and renamed, so that what an interrupted run leaves is never taken for done.
+
+    Args:
+        store: Folder that outlives runs.
+        said: Whatever decides the bytes, as JSON can write it.
+        make: Makes it into the folder that it is given.
+    """
+    place = store / hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
+    if not place.is_dir():
+        partial = store / f".{place.name}.part"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        make(partial)
+        partial.replace(place)
+    return next(place.iterdir())
 
 
 def describe_files(product: Path, raw: Path) -> tuple[ProductFile, ...]:

@@ -1,8 +1,5 @@
 """The embedded sample as a source: makes what the store lacks, then links it."""
 
-import hashlib
-import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
@@ -13,7 +10,7 @@ from thalweg import bands, sample
 from thalweg.errors import ParamsError
 from thalweg.manifest.products import Product
 from thalweg.params import Section
-from thalweg.sources import describe_files, link_tree, sha256_of
+from thalweg.sources import describe_files, kept_in_store, link_tree, sha256_of
 
 MASKS = "masks"
 """Folder of the masks below the raw folder."""
@@ -74,19 +71,8 @@ def _link_mask(options: Options, tile: str, raw: Path, store: Path) -> None:
 
 
 def _stored(store: Path, options: dict[str, object], make: Callable[[Path], Path]) -> Path:
-    """The file or folder that `make` makes into a folder, from the store if it is there already.
-
-    It is made beside its place and renamed, so that what an interrupted run leaves is never taken for done.
-    """
-    said = json.dumps([options, _code_sha256()], sort_keys=True)
-    place = store / hashlib.sha256(said.encode()).hexdigest()[:32]
-    if not place.is_dir():
-        partial = store / f".{place.name}.part"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        make(partial)
-        partial.replace(place)
-    return next(place.iterdir())
+    """The file or folder that `make` makes, from the store if it is there already."""
+    return kept_in_store(store, [options, _code_sha256()], make)
 
 
 def _code_sha256() -> list[str]:

@@ -7,10 +7,12 @@ import pandas as pd
 
 from thalweg.errors import SplitError
 from thalweg.manifest.chips import scene_parts, write_chips, write_stats
+from thalweg.manifest.rounds import RoundFolder
 from thalweg.manifest.scene import Scene, read_scenes
 from thalweg.params.classes import Classes
 from thalweg.params.split import Split
 from thalweg.split.blocks import block_name, encode
+from thalweg.split.earlier import check_labels, nearest_label
 from thalweg.split.ground import Footprint
 from thalweg.split.outlines import write_blocks
 from thalweg.split.parts import Nearness, OnLeak, check_leak, write_parts
@@ -22,7 +24,8 @@ from thalweg.split.units import Scenes
 EachT = TypeVar("EachT")
 
 
-def build_split(scenes_root: Path, grids: tuple[str, ...], split: Split, classes: Classes, target: Path) -> None:
+def build_split(scenes_root: Path, grids: tuple[str, ...], split: Split, classes: Classes, target: Path,
+                earlier: RoundFolder | None = None) -> None:  # fmt: skip
     """Writes `build/split/` for all grids: blocks.geojson, and per grid chips, part rasters and statistics.
 
     Args:
@@ -31,13 +34,19 @@ def build_split(scenes_root: Path, grids: tuple[str, ...], split: Split, classes
         split: What the params ask for.
         classes: The legend.
         target: The new folder.
+        earlier: What an earlier round of training hands over.
 
     Raises:
+        RoundError: The params would deal the ground otherwise than in the earlier round.
         SplitError: Labels, blocks or classes do not suffice for the parts.
         LeakError: Test ground lies nearer to other parts than the buffer.
     """
     scenes = read_grids(scenes_root, grids)
-    write_split(scenes, make_plan(scenes, split, classes), split, classes, split.leak, target)
+    write_split(scenes, make_plan(scenes, split, classes, earlier), split, classes, split.leak, target)
+    if earlier is not None:
+        every = [scene for members in scenes.values() for scene in members.values()]
+        parts = ((scene.name, scene.grid, scene_parts(target, scene)) for scene in every)
+        check_labels(nearest_label(earlier.masks, parts, 2 * max(split.buffer_m, split.block_m)), split.buffer_m)
 
 
 def read_grids(scenes_root: Path, grids: tuple[str, ...]) -> Scenes:

@@ -22,8 +22,8 @@ Parts = dict[str, dict[int | None, str]]
 """Scene → tile number (None: the whole scene) → part."""
 
 
-def read_official(official: Official, folder: Path, scenes: dict[str, Scene], classes: tuple[str, ...],
-                  seed: int) -> Parts:  # fmt: skip
+def read_official(official: Official, folder: Path, scenes: dict[str, Scene], classes: tuple[str, ...], seed: int,
+                  elevated: dict[str, Scene]) -> Parts:  # fmt: skip
     """Which scenes, or tiles of scenes, go to which part; what is not named is unused.
 
     In this order: the files, duplicates, `keep`, `swap`.
@@ -34,6 +34,7 @@ def read_official(official: Official, folder: Path, scenes: dict[str, Scene], cl
         scenes: By name, in the resolution that tiles are counted in.
         classes: Names, for columns to stratify on.
         seed: Of random shares and of `keep`.
+        elevated: The same scenes in the grid that knows their elevation, where one does.
 
     Raises:
         SplitError: A file is missing or cannot be read, a name has no scene or two parts.
@@ -43,10 +44,9 @@ def read_official(official: Official, folder: Path, scenes: dict[str, Scene], cl
             f"split.input is {folder}, which is no folder; with split.official it holds the lists or rules"
         )
     if official.rules is not None:
-        measured = {scene.name: scene for scene in scenes.values()}
         targets = apply_rules(
             read_rules(folder / official.rules), [patch_of(scene) for scene in scenes.values()],
-            lambda name: column(name, measured.values(), classes), seed,
+            lambda name: column(name, (elevated if name.startswith("elevation") else scenes).values(), classes), seed,
         )  # fmt: skip
         names = _by_part(targets)
     else:

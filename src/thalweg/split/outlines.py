@@ -21,7 +21,7 @@ def write_blocks(table: BlockTable, classes: Classes, path: Path) -> None:
     """
     features = []
     for index, name in enumerate(table.names):
-        (row, col), ring = _block(table, index) if table.pieces is None else _piece(table, index)
+        (row, col), ring = _placed(table, index)
         area = table.area_m2[index]
         hectares = {f"ha_{each}": round(float(area[label]) / 1e4, 4) for label, each in enumerate(classes.names)}
         part = _PART_NAMES[int(table.parts[index])]
@@ -31,6 +31,15 @@ def write_blocks(table: BlockTable, classes: Classes, path: Path) -> None:
             "geometry": {"type": "Polygon", "coordinates": [[[round(lon, 9), round(lat, 9)] for lon, lat in ring]]},
         })  # fmt: skip
     write_json({"type": "FeatureCollection", "features": features}, path)
+
+
+def ring_of(table: BlockTable, index: int) -> Ring:
+    """The outline of one of a table's units, degrees."""
+    return _placed(table, index)[1]
+
+
+def _placed(table: BlockTable, index: int) -> tuple[tuple[int, int], Ring]:
+    return _block(table, index) if table.pieces is None else _piece(table, index)
 
 
 def _block(table: BlockTable, index: int) -> tuple[tuple[int, int], Ring]:

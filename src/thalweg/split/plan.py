@@ -3,17 +3,20 @@
 import fnmatch
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from thalweg.errors import SplitError
 from thalweg.manifest.chips import PARTS
+from thalweg.manifest.rounds import RoundFolder
 from thalweg.manifest.scene import Scene
 from thalweg.params.classes import Classes
 from thalweg.params.split import Split
 from thalweg.split.assign import assign, strata
 from thalweg.split.blocks import BlockTable
+from thalweg.split.earlier import check_kept, is_round_mask, kept_parts
 from thalweg.split.ground import Footprint
 from thalweg.split.official import Parts, read_official
 from thalweg.split.pieces import Pieces, even, tiles
@@ -37,19 +40,23 @@ class Plan:
     """Whether training must have every class."""
 
 
-def make_plan(scenes: Scenes, split: Split, classes: Classes) -> Plan:
-    """The plan that the params ask for.
+def make_plan(scenes: Scenes, split: Split, classes: Classes, earlier: RoundFolder | None = None) -> Plan:
+    """The plan that the params ask for; after an earlier round the one that it had, in which new ground trains.
 
     Raises:
+        RoundError: The params would deal the ground otherwise than in the earlier round.
         SplitError: A rule fits nothing, an official file does not fit the scenes, or units do not suffice.
     """
+    if earlier is not None:
+        check_kept(split, earlier)
     if split.official is not None:
         return _official(scenes, split, classes)
     ruled = apply_rules(scenes, split)
     fractions = split.fractions.model_dump()
     wanted = {"train", "val", *(part for part, share in fractions.items() if share > 0), *ruled.values()}
     units = units_of(free_scenes(scenes, ruled), split)
-    return dealt(scenes, ruled, units, classes, balanced(fractions, split, classes), wanted)
+    deal = partial(kept_parts, earlier=earlier) if earlier else balanced(fractions, split, classes)
+    return dealt(scenes, ruled, units, classes, deal, wanted)
 
 
 def balanced(fractions: dict[str, float], split: Split, classes: Classes) -> Deal:
@@ -114,7 +121,10 @@ def official_parts(scenes: Scenes, split: Split, classes: Classes) -> Parts:
     if split.official is None:
         return {}
     finest = one_each(scenes, finest=True)
-    return read_official(split.official, Path(split.input), finest, classes.names, split.seed)
+    high = {grid: {name: scene for name, scene in members.items() if channel_of(scene) is not None}
+            for grid, members in scenes.items()}  # fmt: skip
+    elevated = finest | one_each(high)
+    return read_official(split.official, Path(split.input), finest, classes.names, split.seed, elevated)
 
 
 def free_scenes(scenes: Scenes, ruled: dict[str, str]) -> list[Scene]:
@@ -160,4 +170,4 @@ def _tabled(scenes: Scenes, free: list[Scene], units: Units, classes: Classes, d
 def _fits(scene: Scene, name: str | None, mask: str | None) -> bool:
     if name is not None:
         return fnmatch.fnmatchcase(scene.name, name)
-    return any(fnmatch.fnmatchcase(path, mask or "") for path in scene.record.masks)
+    return any(fnmatch.fnmatchcase(path, mask or "") for path in scene.record.masks if not is_round_mask(path))

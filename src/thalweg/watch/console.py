@@ -14,13 +14,15 @@ class Tee:
         self._stream, self._file = stream, file
 
     def write(self, text: str) -> int:
-        """Shows and keeps."""
-        self._file.write(text)
+        """Shows and keeps; what held on to this stream when the run was over shows alone, as handlers of logs do."""
+        if not self._file.closed:
+            self._file.write(text)
         return self._stream.write(text)
 
     def flush(self) -> None:
         """Both."""
-        self._file.flush()
+        if not self._file.closed:
+            self._file.flush()
         self._stream.flush()
 
     def __getattr__(self, name: str) -> Any:

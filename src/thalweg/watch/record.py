@@ -9,6 +9,7 @@ import platform
 import shlex
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -20,6 +21,7 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 from torch import nn
 
+from thalweg.errors import ThalwegError
 from thalweg.manifest import write_json
 from thalweg.manifest.provenance import git_commit, git_dirty
 from thalweg.manifest.runs import CONSOLE, RUN
@@ -28,6 +30,7 @@ from thalweg.watch.console import kept
 PARAMS = "params.yaml"
 PACKAGES = "packages.txt"
 MODEL = "model.txt"
+_TERMINATED = "it was ended from outside (SIGTERM); the next run goes on where it was"
 
 
 class Record:
@@ -84,8 +87,10 @@ class _Ending:
             self._record.add(status="done", seconds=seconds)
             return
         status = "failed" if issubclass(kind, Exception) else "interrupted"
-        said = " ".join(str(error).split()) or kind.__name__
+        said = _TERMINATED if str(error) == "143" else " ".join(str(error).split()) or kind.__name__
         with (self._record.folder / CONSOLE).open("a", encoding="utf-8") as console:
+            if status == "failed" and not issubclass(kind, ThalwegError):
+                console.writelines(traceback.format_exception(error))
             console.write(f"{status}: {said}\n")
         self._record.add(status=status, error=said, seconds=seconds)
 

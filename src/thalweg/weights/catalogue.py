@@ -17,6 +17,8 @@ from thalweg.bands import SENTINEL2
 FILE, TORCHGEO = "file:", "torchgeo:"
 TRUE_COLOUR_MAX = 0.3558
 """Reflectance that a true-colour image shows as 255."""
+_PIN = "#sha256="
+_DIGEST = re.compile(r"[0-9a-fA-F]{8,64}")
 _HASH = re.compile(r"-([0-9a-f]{8,})$")
 _ALIASES = {"r": "B04", "red": "B04", "g": "B03", "green": "B03", "b": "B02", "blue": "B02", "nir": "B08"}
 _LANDSAT: dict[str, dict[str, float]] = {
@@ -69,8 +71,11 @@ def check(start: Start) -> Start:
         ValueError: Such weights do not exist, or are another model's.
     """
     if start.text.startswith(FILE):
-        if not start.text.removeprefix(FILE).partition("#")[0]:
+        path, _, pin = start.text.removeprefix(FILE).partition(_PIN)
+        if not path:
             raise ValueError("weights: file: needs a path, as in file:weights/resnet50.pth")
+        if _PIN in start.text and not _DIGEST.fullmatch(pin):
+            raise ValueError(f"weights {start.text!r} should end with 8 to 64 hexadecimal digits of the file's SHA-256")
         return start
     if not start.text.startswith(TORCHGEO):
         raise ValueError(f"weights should be null, {TORCHGEO}<name> or {FILE}<path>, not {start.text!r}")
@@ -111,8 +116,8 @@ def pretraining(start: Start) -> Pretraining:
 
 def file_of(text: str) -> tuple[Path, str | None]:
     """Path and, where one is pinned, SHA-256 of a `file:` text."""
-    path, _, pin = text.removeprefix(FILE).partition("#sha256=")
-    return Path(path), pin or None
+    path, _, pin = text.removeprefix(FILE).partition(_PIN)
+    return Path(path), pin.lower() or None
 
 
 def promised(name: str) -> str | None:

@@ -85,6 +85,8 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     for key in _WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
+    if not isinstance(state, Mapping):
+        raise WeightsError(f"{path} holds a {type(state).__name__}, not tensors by name; get a state_dict of the model")
     return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
 

@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import geopandas
 import numpy as np
+import pandas as pd
 import pytest
 from affine import Affine
 from hypothesis import given, settings
@@ -36,8 +38,14 @@ def test_the_papers_own_example():
     users = {name: (round(each.users.value, 2), round(each.users.margin, 2)) for name, each in found.classes.items()}
     assert users == {"deforestation": (0.88, 0.07), "gain": (0.73, 0.10), "forest": (0.93, 0.04), "other": (0.96, 0.02)}
     assert (round(loss.producers.value, 2), round(loss.producers.margin, 2)) == (0.75, 0.21)
-    areas = [round(each.area.value) for each in found.classes.values()]
-    assert areas == [21158, 11686, 285770, 581386]
+    areas = [(round(each.area.value), round(each.area.margin)) for each in found.classes.values()]
+    assert areas == [(21158, 6158), (11686, 3756), (285770, 15510), (581386, 16282)]
+    assert [round(each.producers.value, 2) for each in found.classes.values()] == [0.75, 0.85, 0.93, 0.96]
+    # Table 9, the error matrix in shares of area.
+    assert np.round(found.shares, 4).tolist() == [
+        [0.0176, 0, 0.0013, 0.0011], [0, 0.0110, 0.0016, 0.0024], [0.0019, 0, 0.2967, 0.0213],
+        [0.0040, 0.0020, 0.0179, 0.6212]]  # fmt: skip
+    assert np.round(np.sum(found.shares, 0), 4).tolist() == [0.0235, 0.0130, 0.3175, 0.6460]
 
 
 def test_producers_intervals_by_linearisation():
@@ -160,7 +168,7 @@ def test_strata_and_points_of_a_map(tmp_path: Path):
     # 10 m pixels near the central meridian's edge of zone 20: the ground is larger than the plane by under 0.1 %.
     np.testing.assert_allclose(strata.area_ha, strata.pixels * 0.01, rtol=1e-3)
     points = design.draw(files, strata, np.array([40, 30, 20]), seed=1)
-    assert list(points.columns) == ["id", "stratum", "map_class", "reference", "geometry"]
+    assert list(points.columns) == ["id", "stratum", "map_class", "geometry"]
     assert sorted(points["id"]) == list(range(1, 91))
     assert points["stratum"].value_counts().to_dict() == {0: 40, 1: 30, 2: 20}
     assert points["stratum"].tolist() != sorted(points["stratum"]), "classes come mixed"
@@ -201,6 +209,14 @@ def test_a_map_in_degrees_has_ground_area_by_row(tmp_path: Path):
     assert strata.area_ha[0] == pytest.approx(expected, rel=5e-3)
 
 
+def interpreted(path: Path) -> dict[str, geopandas.GeoDataFrame]:
+    """The layers of a sample with every reference as the map has it."""
+    layers = {name: read_vectors(path, name) for name in ("points", "pixels", "drawn", "strata")}
+    said = layers["drawn"].set_index("id")["map_class"]
+    layers["points"]["reference"] = said.loc[layers["points"]["id"]].to_numpy(object)
+    return layers
+
+
 def test_from_a_map_to_its_areas_by_command(tmp_path: Path):
     make_map(tmp_path / "map", make_labels())
     out = tmp_path / "points.gpkg"
@@ -209,20 +225,20 @@ def test_from_a_map_to_its_areas_by_command(tmp_path: Path):
     first = CliRunner().invoke(cli.app, arguments)
     assert first.exit_code == 0, first.output
     assert "expected standard errors: overall 0." in first.stdout
-    points, strata = read_vectors(out, "points"), read_vectors(out, "strata")
-    assert list(points.columns) == ["id", "stratum", "map_class", "reference", "geometry"]
-    assert points["reference"].isna().all()
+    assert list(read_vectors(out, "points").columns) == ["id", "reference", "note", "geometry"], "blind"
+    assert read_vectors(out, "points")["reference"].isna().all()
     with pytest.raises(AssessError, match=r"has no point with a reference"):
         assess(out)
-    points["reference"] = points["map_class"].astype(object)
-    points.loc[points.index[points["map_class"] == "channel"][0], "reference"] = "background"
-    points.loc[points.index[points["map_class"] == "water"][0], "reference"] = " "
-    write_vectors(out, {"points": points, "strata": strata})
+    layers = interpreted(out)
+    points, classes = layers["points"], layers["drawn"]["map_class"].to_numpy()
+    points.loc[np.flatnonzero(classes == "channel")[0], "reference"] = "background"
+    points.loc[np.flatnonzero(classes == "water")[0], "reference"] = " "
+    write_vectors(out, layers)
     with pytest.warns(DegradedDataWarning, match=r"1 of 120 points of .* have no reference and are left out"):
         second = CliRunner().invoke(cli.app, ["assess", "estimate", str(out), "--out", str(tmp_path / "a.json")])
     assert second.exit_code == 0, second.output
     found = json.loads((tmp_path / "a.json").read_text())
-    channel = int((points["map_class"] == "channel").sum())
+    channel = int((classes == "channel").sum())
     assert found["classes"]["channel"]["users"]["value"] == pytest.approx(1 - 1 / channel)
     assert found["classes"]["channel"]["area"]["value"] == pytest.approx(
         found["classes"]["channel"]["mapped_ha"] * (1 - 1 / channel)
@@ -232,6 +248,65 @@ def test_from_a_map_to_its_areas_by_command(tmp_path: Path):
     again = CliRunner().invoke(cli.app, arguments)
     assert isinstance(again.exception, AssessError)
     assert "may hold interpreted points" in str(again.exception)
+
+
+def test_the_interpreter_sees_the_map_only_if_asked(tmp_path: Path):
+    make_map(tmp_path / "map", make_labels())
+    arguments = ["assess", "sample", str(tmp_path / "map"), "--points", "90", "--least", "20", "--out"]
+    assert CliRunner().invoke(cli.app, [*arguments, str(tmp_path / "shown.gpkg"), "--show-class"]).exit_code == 0
+    assert CliRunner().invoke(cli.app, [*arguments, str(tmp_path / "blind.gpkg")]).exit_code == 0
+    shown, blind = (read_vectors(tmp_path / f"{name}.gpkg", "points") for name in ("shown", "blind"))
+    assert list(shown.columns) == ["id", "map_class", "reference", "note", "geometry"]
+    assert list(blind.columns) == ["id", "reference", "note", "geometry"]
+    drawn = read_vectors(tmp_path / "blind.gpkg", "drawn")
+    assert (shown["map_class"] == drawn["map_class"]).all()
+    form = ElementTree.fromstring(read_vectors(tmp_path / "blind.gpkg", "layer_styles")["styleQML"][0])
+    assert [each.get("value") for each in form.iter("Option") if each.get("name") in ("background", "channel", "water", "road")] == [
+        "background", "channel", "water", "road"]  # fmt: skip
+    pixels = read_vectors(tmp_path / "blind.gpkg", "pixels")
+    assert pixels.area.to_numpy() == pytest.approx(100)
+    assert pixels.contains(blind.geometry).all()
+    assert (pixels.bounds["minx"] % 10 == 0).all(), "on the map's lattice"
+    assert read_vectors(tmp_path / "blind.gpkg", "strata")["points"].tolist()[3] == 0
+
+
+def test_points_that_were_added_copied_or_deleted_are_told(tmp_path: Path):
+    make_map(tmp_path / "map", make_labels())
+    out = tmp_path / "p.gpkg"
+    assert CliRunner().invoke(cli.app, ["assess", "sample", str(tmp_path / "map"), "--points", "90", "--out", str(out),
+                                        "--least", "20"]).exit_code == 0  # fmt: skip
+    layers = interpreted(out)
+    points = layers["points"]
+
+    def with_points(changed: geopandas.GeoDataFrame) -> Path:
+        write_vectors(out, layers | {"points": changed})
+        return out
+
+    one = points.iloc[[0]]
+    with pytest.raises(AssessError, match=rf"has a point {one['id'].iloc[0]} twice"):
+        assess(with_points(pd.concat([points, one])))
+    with pytest.raises(AssessError, match=r"has the point 777, which was never drawn"):
+        assess(with_points(pd.concat([points, one.assign(id=777)])))
+    with pytest.raises(AssessError, match=r"has a point without an id"):
+        assess(with_points(pd.concat([points, one.assign(id=None)])))
+    with pytest.warns(
+        DegradedDataWarning, match=r"7 of 90 points of .* have no reference \(7 were deleted\) and are left"
+    ):
+        assert assess(with_points(points.iloc[7:])).left_out == 7
+
+
+def test_where_pixels_differ_in_area_every_hectare_is_as_likely(tmp_path: Path):
+    # 0° to 60° north in degrees: a pixel at 60° has half the ground of one at the equator.
+    grid = Grid("EPSG:4326", Affine(0.05, 0, 10, 0, -0.05, 60), (1200, 60))
+    files = make_map(tmp_path / "map", np.zeros((1200, 60)), grid=grid)
+    points = design.draw(files, design.read_strata(files), np.array([6000]), seed=3)
+    north = float((points.geometry.y > 30).mean())
+    # On a sphere the northern half in degrees has (sin 60° − sin 30°) / sin 60° = 0.4226 of the ground, s.e. 0.0064.
+    assert north == pytest.approx(0.4226, abs=0.02)
+    assert not points.geometry.duplicated().any()
+    few = Grid("EPSG:4326", Affine(0.05, 0, 10, 0, -0.05, 60), (1200, 1))
+    all_of_them = make_map(tmp_path / "few", np.zeros((1200, 1)), grid=few)
+    assert len(design.draw(all_of_them, design.read_strata(all_of_them), np.array([1200]), 0)) == 1200
 
 
 def test_what_cannot_be_assessed_says_so(tmp_path: Path):
@@ -254,8 +329,9 @@ def test_what_cannot_be_assessed_says_so(tmp_path: Path):
         )
         assert said in str(result.exception)
     points = design.draw(files, strata, np.array([2, 2, 2]), 0)
-    points["reference"] = "fen"
-    write_vectors(tmp_path / "p.gpkg", {"points": points, "strata": strata.table(files.names)})
+    counts = np.array([2, 2, 2])
+    layers = {"points": points.assign(reference="fen"), "drawn": points, "strata": strata.table(files.names, counts)}
+    write_vectors(tmp_path / "p.gpkg", layers)
     with pytest.raises(
         AssessError, match=r"has the reference 'fen', but the classes are background, channel, water, road"
     ):

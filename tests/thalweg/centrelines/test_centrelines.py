@@ -15,7 +15,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from typer.testing import CliRunner
 
 from thalweg import cli
-from thalweg.centrelines import LineRules, build_lines
+from thalweg.centrelines import LineRules, build_lines, write_lines
 from thalweg.centrelines.smooth import smooth
 from thalweg.errors import DegradedDataWarning, MapError
 from thalweg.grid import Grid
@@ -197,3 +197,52 @@ def test_by_command_and_what_it_says(tmp_path: Path):
         cli.app, ["lines", str(tmp_path / "map"), "--class", "fen", "--max-width-m", "9", "--out", str(out)]
     )
     assert isinstance(wrong.exception, MapError)
+
+
+def test_a_meander_by_its_own_formula(tmp_path: Path):
+    """A sine of 30 pixels' amplitude and 200 pixels' length, 6 pixels wide across: length by the arc's integral."""
+    steps = np.linspace(0, 400, 40_001)
+    middle = shapely.LineString(np.stack([steps, 60 + 30 * np.sin(2 * np.pi * steps / 200)], 1))
+    rows, cols = np.mgrid[:120, :400] + 0.5
+    distance = shapely.distance(shapely.points(cols, rows), middle)
+    labels = (distance < 3).astype(np.uint8)
+    probs = np.where(labels == 1, 0.9, 0.2)
+    files = make_map(tmp_path / "map", labels, NAMES[:2], probs=np.stack([1 - probs, probs]))
+    for block in (1000, 64):
+        (row,) = build_lines(files, rules(spur_widths=3.0), block_px=block).itertuples()
+        slopes = 2 * np.pi / 200 * 30 * np.cos(2 * np.pi * steps / 200)
+        integral = np.trapezoid(np.hypot(1, slopes), steps)
+        assert row.length_m == pytest.approx(10 * integral, rel=0.03)
+        assert row.width_m == pytest.approx(60, abs=8)
+        assert row.mean_prob == pytest.approx(0.9, abs=1e-3)
+        in_map = shapely.transform(row.geometry, lambda points: (points - (WEST, NORTH)) * (0.1, -0.1))
+        assert in_map.hausdorff_distance(middle) < 6, "its ends are less than a width short, its course is the middle"
+
+
+def test_a_confluence_has_three_lines_that_meet_once(tmp_path: Path):
+    rows, cols = np.mgrid[:150, :150] + 0.5
+    arms = [shapely.LineString([(75, 75), end]) for end in ((75, 150), (5, 5), (145, 5))]
+    labels = np.zeros((150, 150), np.uint8)
+    for arm, width in zip(arms, (8, 5, 5), strict=True):
+        labels[shapely.distance(shapely.points(cols, rows), arm) < width / 2] = 1
+    table = build_lines(make_map(tmp_path / "map", labels), rules(spur_widths=2.0))
+    assert len(table) == 3
+    ends = [tuple(point) for line in table.geometry for point in shapely.get_coordinates(line)[[0, -1]].round(3)]
+    assert sorted(map(ends.count, set(ends))) == [1, 1, 1, 3]
+    trunk = table.iloc[int(table["width_m"].argmax())]
+    assert trunk["width_m"] == pytest.approx(80, abs=8)
+    assert trunk["length_m"] == pytest.approx(750, rel=0.08)
+    others = table.drop(index=trunk.name)
+    assert others["width_m"].tolist() == pytest.approx([50, 50], abs=8)
+    assert others["length_m"].tolist() == pytest.approx([990, 990], rel=0.08)
+
+
+def test_written_beside_a_map(tmp_path: Path):
+    labels = np.zeros((40, 40), np.uint8)
+    labels[20:23, 5:35] = 1
+    make_map(tmp_path / "map", labels)
+    asked = rules(tolerance_m=None)
+    paths = write_lines(tmp_path / "map", asked, ("gpkg", "geojson"))
+    assert [path.name for path in paths] == ["lines.gpkg", "lines.geojson"]
+    (row,) = geopandas.read_file(paths[0]).itertuples()
+    assert row.width_m == pytest.approx(30, abs=1)

@@ -125,6 +125,6 @@ def test_chips_are_read_in_one_way_only():
         path.name for path in room.rglob("*.py") if "read_scenes(" in path.read_text() and "dataset" in str(path)
     ]
     assert readers == ["chips.py"]
-    for name in ("train.py", "yardstick.py", "examine.py"):
+    for name in ("loading.py", "yardstick.py", "examine.py"):
         assert "ChipReader" in (room / name).read_text()
         assert "read_scenes(" not in (room / name).read_text()

@@ -161,3 +161,17 @@ def test_positives_alone_are_never_pushed_down():
     loss(logits, torch.ones(1, 4, 4, dtype=torch.uint8)).backward()
     assert logits.grad is not None
     assert (logits.grad[:, 1] < 0).all()
+
+
+def test_pixels_of_a_class_that_weighs_nothing_take_no_part_even_smoothed():
+    loss = losses.build({"cross_entropy": {"weight": 1.0, "smoothing": 0.1}}, torch.tensor([0.0, 1.0]))
+    logits = torch.randn(1, 2, 8, 8, requires_grad=True)
+    target = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    value = loss(logits, target)
+    value.backward()
+    assert value.item() == 0
+    assert (logits.grad == 0).all()
+    target[0, 2, 3] = 1
+    alone = torch.full_like(target, 255)
+    alone[0, 2, 3] = 1
+    torch.testing.assert_close(loss(logits, target), loss(logits, alone))

@@ -2,10 +2,13 @@ import math
 
 import pytest
 import torch
+from architecture_builder import OPTIONS, card
 
 from thalweg import models
 from thalweg.backbones.series import bands_of, dates_of, measured
-from thalweg.models.ltae import LTAE
+from thalweg.errors import ParamsError
+from thalweg.models import ltae
+from thalweg.models.unet3d import mean_of_dates
 
 
 def test_dates_are_read_date_by_date():
@@ -54,9 +57,9 @@ def test_a_missing_date_does_not_count(name):
         torch.testing.assert_close(long(gap), short(inputs))
     else:
         there = torch.tensor([True, False, True]).reshape(1, 3, 1, 1, 1)
-        shares = LTAE.attention(torch.zeros(1, 3, 2, 1, 1), there)
+        shares = ltae.LTAE.attention(torch.zeros(1, 3, 2, 1, 1), there)
         assert shares[0, :, 0, 0, 0].tolist() == [0.5, 0.0, 0.5]
-        nowhere = LTAE.attention(torch.zeros(1, 3, 2, 1, 1), there & False)
+        nowhere = ltae.LTAE.attention(torch.zeros(1, 3, 2, 1, 1), there & False)
         torch.testing.assert_close(nowhere[0, :, 0, 0, 0], torch.full((3,), 1 / 3))
 
 
@@ -72,6 +75,72 @@ def test_the_order_of_dates_matters_to_all_but_means():
     for name, given in options.items():
         network = models.build(name, 6, 2, given).eval()
         assert not torch.allclose(network(inputs), network(turned)), name
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 12])
+def test_any_number_of_dates(steps):
+    """U-Net takes them as channels, the others by themselves; some dates are missing, one chip lacks all."""
+    torch.manual_seed(1)
+    inputs = torch.randn(2, 3 * steps, 9, 11)
+    inputs[0, :3], inputs[1] = 0, 0
+    options = {
+        "unet": {"widths": [4, 8], "dropout": 0.0, "upsample": "nearest"},
+        "convstar": {"steps": steps, "hidden": 4, "layers": 1},
+        "ltae": {"steps": steps, "width": 8, "heads": 2, "key_dim": 4, "dropout": 0.0, "positions": "calendar"},
+        "unet3d": {"steps": steps, "widths": [4, 8], "dropout": 0.0},
+    }
+    days = models.days_of({"start": "01-01", "frequency": "1MS", "bins": steps})
+    for name, given in options.items():
+        logits = models.build(name, 3 * steps, 5, given, days=days).eval()(inputs)
+        assert logits.shape == (2, 5, 9, 11), name
+        assert torch.isfinite(logits).all(), name
+
+
+LTAE = {"steps": 2, "width": 8, "heads": 2, "key_dim": 4, "dropout": 0.0}
+
+
+def test_ltae_knows_dates_by_the_calendar():
+    """Middle of April is day 105, of May 120 + 15.5: the first number of a position is the sine of the day itself."""
+    days = models.days_of({"start": "04-01", "frequency": "1MS", "bins": 2})
+    assert days == (105.0, 135.5)
+    spring = models.build("ltae", 4, 2, LTAE | {"positions": "calendar"}, days=days)
+    assert spring.dates[:, 0, 0, 0].tolist() == pytest.approx([math.sin(105.0), math.sin(135.5)], abs=1e-4)
+    autumn = models.build("ltae", 4, 2, LTAE | {"positions": "calendar"}, days=(258.0, 288.5)).eval()
+    autumn.load_state_dict(spring.eval().state_dict())
+    inputs = torch.randn(1, 4, 3, 3)
+    assert not torch.allclose(spring(inputs), autumn(inputs))
+    before = models.build("ltae", 4, 2, LTAE, days=days)
+    assert before.dates[:, 0, 0, 0].tolist() == pytest.approx([0, math.sin(1)], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "days", "says"),
+    [({"positions": "random"}, None, "positions should be calendar or order, not 'random'"),
+     ({"positions": "calendar"}, (1.0, 2.0, 3.0), "steps should be 3, as many as the series has bins, not 2")],
+)  # fmt: skip
+def test_positions_that_cannot_be(changes, days, says):
+    with pytest.raises(ParamsError, match=says):
+        models.build("ltae", 4, 2, LTAE | changes, days=days)
+
+
+def test_the_mean_over_dates_leaves_out_those_that_measured_nothing():
+    features = torch.tensor([2.0, 100.0, 4.0]).reshape(1, 1, 3, 1, 1)
+    there = torch.tensor([True, False, True]).reshape(1, 1, 3, 1, 1)
+    assert mean_of_dates(features, there).item() == 3
+    assert mean_of_dates(features, there & False).item() == pytest.approx(106 / 3)
+
+
+@pytest.mark.parametrize("name", ["convstar", "ltae", "unet3d"])
+def test_a_series_goes_through_the_network_of_its_card(name):
+    """As in training and prediction: stored values in, and of all weights, those of 2-D convolutions channels-last."""
+    dated = [channel.model_copy(update={"name": f"t{step:02}/{channel.name}"})
+             for step in range(2) for channel in card().channels]  # fmt: skip
+    made = card(name, OPTIONS[name], channels=tuple(dated))
+    network = models.network(made).eval()
+    pixels = torch.randint(0, 3000, (1, 8, 12, 4), dtype=torch.int16)
+    assert network(pixels).shape == (1, 2, 8, 12)
+    flat = [weight for weight in network.parameters() if weight.dim() == 4]
+    assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in flat)
 
 
 def test_dynamic_unet_starts_without_checkerboard():

@@ -128,6 +128,27 @@ WEIGHTS = {"formula": "inverse", "beta": None, "blend": 1.0, "cap": None, "given
             lambda d: d["classes"]["legend"].append({"name": "crop", "color": "#00ff00"}),
             r"ensembles\.main\.threshold is iou, which is for two classes, but there are 3; set it to argmax",
         ),
+        (
+            lambda d: d["ensembles"]["main"].update(weights={"unet": 1.0, "vnet": 2.0}),
+            r"weights should name the members unet, fcn, farseg, got unet, vnet",
+        ),
+        (
+            lambda d: d["ensembles"]["main"].update(uncertainty=["entropy", "variance"]),
+            r"'ensembles\.main\.uncertainty\.1' is 'variance': input should be 'entropy', 'mutual_information'",
+        ),
+        (
+            lambda d: d["ensembles"]["main"].update(area="here.gpkg"),
+            r"ensembles\.main\.area is 'here\.gpkg'; put the file into masks/areas",
+        ),
+        (lambda d: d["ensembles"]["main"].update(blend="hamming"), r"'ensembles\.main\.blend' is 'hamming'"),
+        (
+            lambda d: d["ensembles"]["main"].update(threshold={"rule": "recall", "value": None}),
+            r"recall and fixed take a value from 0 to 1",
+        ),
+        (
+            lambda d: d["ensembles"]["main"].update(members=["unet", "unet"]),
+            r"members should differ, got unet, unet",
+        ),
         (lambda d: d["ensembles"]["main"].update(grid="s2_10m"), r"ensembles\.main\.grid is 's2_10m'"),
         (lambda d: d["split"]["chip_px"].pop("s2_60m"), r"split\.chip_px lacks the grid 's2_60m'"),
         (lambda d: d["masks"].update(values={"255": "river"}), r"masks\.values maps 255 to 'river'"),

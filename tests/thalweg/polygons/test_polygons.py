@@ -19,7 +19,9 @@ from thalweg.classes import IGNORE
 from thalweg.errors import MapError
 from thalweg.grid import Grid
 from thalweg.mapfiles import MapFiles
-from thalweg.polygons import Rules, build_polygons
+from thalweg.polygons import Rules, build_polygons, write_polygons
+from thalweg.polygons.rings import Rings
+from thalweg.polygons.simplify import _State
 
 ALL = Rules(NAMES, 0, 0, 0)
 
@@ -103,6 +105,27 @@ def test_simplified_borders_stay_shared(room, world, rows, tolerance):
     assert shapely.coverage_is_valid(table.geometry.to_numpy())
     assert shapely.get_num_coordinates(table.geometry).sum() <= shapely.get_num_coordinates(exact.geometry).sum()
     assert_geodataframe_equal(table, build_polygons(files, Rules(NAMES, 0, 0, tolerance), rows=rows))
+
+
+def simplify_looking_everywhere(rings: Rings, tolerance_px: float) -> Rings:
+    state = _State(rings, 2 * tolerance_px**2)
+    while len(chosen := state.first()):
+        state.step(chosen)
+    lengths = np.add.reduceat(state.keep, np.cumsum(rings.lengths) - rings.lengths, dtype=np.int64)
+    return Rings(*(each[state.keep] for each in rings[:3]), lengths, rings.patch)
+
+
+@settings(max_examples=30, deadline=None)
+@given(worlds, st.sampled_from([10.0, 25.0, 90.0]))
+def test_rounds_that_look_only_where_something_changed_miss_nothing(room, world, tolerance):
+    seed, shape, classes, grain = world
+    files = make_map(room / "map", blobs(seed, shape, classes, grain))
+    rules = Rules(NAMES, 0, 0, tolerance)
+    quick = build_polygons(files, rules)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("thalweg.polygons.outlines.simplify", simplify_looking_everywhere)
+        if len(quick):
+            assert_geodataframe_equal(quick, build_polygons(files, rules))
 
 
 def test_attributes_by_hand(tmp_path: Path):
@@ -200,3 +223,66 @@ def test_what_lies_beside_must_be_of_the_same_grid(tmp_path: Path):
 
     with pytest.raises(MapError, match=r"probs.tif lies on another grid than"):
         read_map(tmp_path / "map")
+
+
+def test_a_pixel_of_40_38_22_is_in_one_polygon_and_that_of_its_label(tmp_path: Path):
+    """Raster Vision, fault 7: masks cut at 1/C put the pixel into two classes, so its polygons overlap and disagree
+    with labels.tif. Here they are the labels."""
+    random = np.random.default_rng(5)
+    probs = random.dirichlet(np.ones(3), (60, 80)).transpose(2, 0, 1)
+    probs[:, 20:40, 20:60] = np.array([0.40, 0.38, 0.22])[:, None, None]
+    labels = probs.argmax(0)
+    files = make_map(tmp_path / "map", labels, NAMES[:3], probs=probs)
+    assert ((probs >= 1 / 3).sum(0) > 1).sum() >= 800, "cut at 1/C, these pixels are in two masks"
+    table = build_polygons(files, Rules(NAMES[:3], 0, 0, 0))
+    np.testing.assert_array_equal(drawn_back(table, files), labels)
+    for rules in (Rules(NAMES[:3], 0, 0, 0), Rules(NAMES[:3], 2500, 2500, 30)):
+        shapes = build_polygons(files, rules).geometry
+        whole = shapely.union_all(shapes.to_numpy()).area
+        assert shapes.area.sum() == pytest.approx(whole, rel=1e-12), "no two overlap"
+        assert shapely.coverage_is_valid(shapes.to_numpy())
+    assert whole <= 60 * 80 * 100
+    outline = shapely.union_all(shapes.to_numpy())
+    assert not outline.interiors, "nor is there a gap between neighbours"
+
+
+@pytest.mark.parametrize("tolerance", [10.0, 40.0, 500.0])
+def test_no_outline_collapses_however_coarse(tmp_path: Path, tolerance: float):
+    labels = np.zeros((40, 40), np.uint8)
+    labels[5:7, 5:35] = 1  # a bar between two others that share both its ends
+    labels[7:9, 5:35] = 2
+    labels[20:22, 20:22] = 3  # an island
+    labels[22, 22] = 3  # another, at its corner
+    labels[30:36, 10:30] = 1
+    labels[32:34, 12:28] = 2  # a hole that is filled
+    files = make_map(tmp_path / "map", labels)
+    exact = build_polygons(files, ALL)
+    table = build_polygons(files, Rules(NAMES, 0, 0, tolerance))
+    assert table["class"].tolist() == exact["class"].tolist()
+    assert (table.area > 0).all()
+    assert table.geometry.is_valid.all()
+    assert shapely.coverage_is_valid(table.geometry.to_numpy())
+
+
+def test_staircases_become_straight_and_corners_stay(tmp_path: Path):
+    rows, cols = np.mgrid[:60, :60]
+    files = make_map(tmp_path / "map", (cols > rows).astype(np.uint8))
+    exact, table = (build_polygons(files, Rules(NAMES, 0, 0, each)) for each in (0, 15.0))
+    points = shapely.get_num_coordinates(table.geometry)
+    assert min(shapely.get_num_coordinates(exact.geometry)) > 2 * 59, "two corners a step"
+    assert max(points) <= 8, "the diagonal is one line, or two or three"
+    assert table.area.tolist() == pytest.approx(exact.area.tolist(), rel=0.02)
+
+
+def test_written_beside_a_map_in_every_form(tmp_path: Path):
+    make_map(tmp_path / "map", blobs(1, (40, 40), 3, 6))
+    paths = write_polygons(tmp_path / "map", Rules((), 0, 0, 10.0), ("gpkg", "geojson", "geoparquet"))
+    assert [path.name for path in paths] == ["polygons.gpkg", "polygons.geojson", "polygons.parquet"]
+    tables = [geopandas.read_file(paths[0]), geopandas.read_file(paths[1]), geopandas.read_parquet(paths[2])]
+    assert len({len(table) for table in tables}) == 1
+    assert [table.crs.to_epsg() for table in tables] == [32720, 4326, 32720]
+    degrees = tables[1].total_bounds
+    assert -62.1 < degrees[0] < degrees[2] < -61.9
+    assert -27.2 < degrees[1] < degrees[3] < -27.0
+    assert '"crs"' not in paths[1].read_text()[:500], "RFC 7946 section 4: none but WGS84, so none is named"
+    assert set(tables[0]["class"]) <= {"background", "channel", "water"}

@@ -226,7 +226,7 @@ def test_same_input_same_bytes(tmp_path):
         contents.append({path.name: path.read_bytes() for path in scene.folder.iterdir()})
     assert contents[0] == contents[1]
     assert set(contents[0]) == {"image.tif", "valid.tif", "mask.tif", "scene.json"}
-    assert json.loads(contents[0]["scene.json"])["schema_version"] == 2
+    assert json.loads(contents[0]["scene.json"])["schema_version"] == 3
 
 
 def test_stripes_do_not_change_the_pixels(tmp_path):

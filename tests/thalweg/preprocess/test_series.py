@@ -462,6 +462,33 @@ def test_the_real_worldcereal_cube_becomes_a_scene(tmp_path):
             assert (stored[~there] == NODATA).all()
 
 
+@pytest.mark.skipif(not CUBE.is_file(), reason="the real WorldCereal cube lies in ../shared, which is not here")
+@pytest.mark.parametrize(
+    ("frequency", "bins", "method"), [("QS-NOV", 4, "median"), ("2MS", 6, "mean"), ("1MS", 12, "median")]
+)
+def test_composites_of_the_real_cube_are_xarrays_own(tmp_path, frequency, bins, method):
+    """`resample` of xarray over the same dates, of bins that both begin on 1 November 2020."""
+    import xarray as xr
+
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/belgium.nc").symlink_to(CUBE)
+    bands = {"B02": "S2-L2A-B02", "B08": "S2-L2A-B08"}
+    index(tmp_path / "raw", tmp_path / "raw/belgium.nc", form="netcdf", bands=bands, nodata=65535.0)
+    how = series(start="2020-11-01", frequency=frequency, bins=bins, composite=method)
+    [scene] = build(tmp_path, grid_params(resolution_m=10, bands=tuple(bands), dtype="float32", series=how)).values()
+    cube = xr.open_dataset(CUBE, mask_and_scale=False)
+    for number, variable in enumerate(bands.values()):
+        digital = cube[variable].astype("uint16")
+        physical = digital.where(digital != 65535).astype("float64") * 1e-4
+        resampled = physical.resample(t=frequency, closed="left", label="left")
+        expected = resampled.median(skipna=True) if method == "median" else resampled.mean(skipna=True)
+        assert [str(day)[:10] for day in expected["t"].values] == list(scene.record.dates)
+        for place in range(bins):
+            found = np.asarray(scene.image[:, :, 2 * place + number], np.float64)
+            there = np.where(found == NODATA, np.nan, found)
+            np.testing.assert_allclose(there, expected.values[place], atol=1e-6, err_msg=f"{variable} {place}")
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the real eo-learn patch lies in ../shared, which is not here")
 def test_composites_of_the_real_eo_learn_patch(tmp_path):
     """68 dates of NDVI in Slovenia with the cloud mask of each: medians and maxima per quarter by a plain loop."""

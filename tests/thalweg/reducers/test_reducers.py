@@ -9,11 +9,16 @@ from thalweg import reducers
 from thalweg.errors import EnsembleError
 
 WEIGHED = ("weighted_mean",)
+STACKED = ("stack",)
 NAMES = reducers.names()
 
 
-def loaded(name: str, members: int) -> reducers.Reduce:
-    return reducers.load(name, (1.0,) * members if name in WEIGHED else None)
+def loaded(name: str, members: int, classes: int = 3) -> reducers.Reduce:
+    model = None
+    if name in STACKED:  # the mean of log-probabilities, to which stacking is pulled
+        matrix = np.repeat(np.eye(classes)[:, None], members, 1) / members
+        model = reducers.Model(matrix, np.zeros(classes))
+    return reducers.load(name, (1.0,) * members if name in WEIGHED else None, model)
 
 
 def column(*members: tuple[float, ...]) -> np.ndarray:
@@ -27,7 +32,7 @@ def of_pixel(name: str, probs: np.ndarray, measured: tuple[bool, ...], weights=N
 
 
 def test_these_are_all():
-    assert NAMES == ["max", "mean", "mean_logits", "median", "vote", "weighted_mean"]
+    assert NAMES == ["max", "mean", "mean_logits", "median", "stack", "vote", "weighted_mean"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -38,7 +43,7 @@ def test_contract(name, seed, members, classes):
     measured = random.random((members, 4, 3)) > 0.4
     held, before = probs.copy(), probs.copy()
     held[~np.broadcast_to(measured[:, None], probs.shape)] = np.float32(65535 / 65534)
-    reduce = loaded(name, members)
+    reduce = loaded(name, members, classes)
     found = reduce(held, measured)
     assert (found.shape, found.dtype) == ((classes, 4, 3), np.float32)
     assert np.isfinite(found).all()
@@ -93,10 +98,33 @@ def test_votes_by_hand():
     assert tie[1] > tie[0], "of as many votes, the surer win"
 
 
+def test_stacking_by_hand():
+    # Member one's class 1 is believed twice, all else not at all: logits 0 and 2 ln 0.4 + ln 5 → 1 and 0.16 · 5 = 0.8.
+    matrix = np.zeros((2, 2, 2))
+    matrix[1, 0, 1] = 2
+    reduce = reducers.load("stack", model=reducers.Model(matrix, np.array([0, np.log(5)])))
+    probs = column((0.6, 0.4), (0.9, 0.1))
+    both, second = np.ones((2, 1, 1), bool), np.array([[[False]], [[True]]])
+    assert reduce(probs, both)[:, 0, 0].tolist() == pytest.approx([1 / 1.8, 0.8 / 1.8], abs=1e-6)
+    # Where member one is missing, it counts as what the other says: 0.01 · 5.
+    assert reduce(probs, second)[:, 0, 0].tolist() == pytest.approx([1 / 1.05, 0.05 / 1.05], abs=1e-6)
+
+
+def test_stacking_at_its_home_is_the_mean_of_logits():
+    probs = column((0.9, 0.1), (0.4, 0.6))
+    measured = np.ones((2, 1, 1), bool)
+    np.testing.assert_allclose(loaded("stack", 2, 2)(probs, measured), reducers.load("mean_logits")(probs, measured))
+
+
 def test_weights_that_cannot_be():
+    with pytest.raises(EnsembleError, match=r"reducer 'stack' needs a fitted model and has none"):
+        reducers.load("stack")
     with pytest.raises(EnsembleError, match=r"reducer 'weighted_mean' needs weights and has none"):
         reducers.load("weighted_mean")
     with pytest.raises(EnsembleError, match=r"reducer 'mean' takes no weights, but has some"):
         reducers.load("mean", (1.0,))
+    with pytest.raises(EnsembleError, match=r"reducer 'median' takes no weights, but has some"):
+        reducers.check("median", given=True)
+    reducers.check("weighted_mean", given=False)
     with pytest.raises(EnsembleError, match=r"should be 0 or more and not all 0, got \[0.0, 0.0\]"):
         reducers.load("weighted_mean", (0.0, 0.0))

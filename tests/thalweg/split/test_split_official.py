@@ -71,6 +71,29 @@ def test_rules_stratify_on_the_elevation_channel(tmp_path):
         assert (sum(high), len(high)) in ((1, 3), (2, 3))
 
 
+def test_rules_stratify_on_the_elevation_that_another_grid_knows(tmp_path):
+    """The grid of the models has no heights; a coarse one of the same scenes has."""
+    heights = [100, 110, 120, 900, 910, 920, 105, 905, 115]
+    for number, height in enumerate(heights):
+        where = {"crs": "EPSG:32631", "origin": (300_000 + 4160 * number, 4_800_000), "seed": number}
+        name, spots = f"2019_31TCJ_patch_{number:02}_00", np.random.default_rng(number)
+        make_scene(tmp_path / "g20", name, shape=(96, 96), pixel=20.0, channels=("B04",), **where)
+        image = np.stack([spots.integers(100, 3000, (32, 32)), np.full((32, 32), height * 10)], 2).astype(np.int16)
+        make_scene(
+            tmp_path / "g60", name, shape=(32, 32), pixel=60.0, channels=("B04", "elevation"), image=image, **where
+        )
+    section = official(tmp_path, rules="r.yaml")
+    (tmp_path / "lists" / "r.yaml").write_text(
+        "rules: [{target: [{target: train, split: 0.34}, {target: val, split: 0.33}, {target: test, split: 0.33}], "
+        "stratify_on: [{column: elevation_mean, bins: 6}]}]"
+    )
+    out = run(tmp_path, params(**section), grids=("g20", "g60"))
+    found = parts_of(out, [f"2019_31TCJ_patch_{number:02}_00" for number in range(9)])
+    for part in (1, 2, 3):
+        high = [height > 500 for height, value in zip(heights, found.values(), strict=True) if value == {part}]
+        assert (sum(high), len(high)) in ((1, 3), (2, 3))
+
+
 def test_targets_that_are_no_parts_are_unused_with_a_warning(tmp_path):
     names = patches(tmp_path, 4)
     split = params(**official(tmp_path, rules="r.yaml"))

@@ -1,52 +1,26 @@
 """Accumulation, clipping, averages, schedules and the range test through the real trainer."""
 
 import json
+import weakref
 
 import numpy as np
 import pytest
 import torch
 from member_builder import classes, make_places, member, places, train_params
-from torch import nn
-from torch.utils.data import DataLoader
+from task_builder import loader, task, weight
 
-from thalweg.errors import DegradedDataWarning, DeviceMemoryError
+from thalweg.errors import DegradedDataWarning, DeviceMemoryError, TrainingError
 from thalweg.fit import find_lr, fit
-from thalweg.manifest.card import Normalisation
-from thalweg.manifest.scene import Channel
+from thalweg.infer import Predictor
 from thalweg.models import Network
 from thalweg.task import SegmentationTask
 from thalweg.train import _halved, train_member
-
-CHIPS = 8
-
-
-def loader(batch_size: int) -> DataLoader:
-    """Fully labelled chips of two channels, always the same."""
-    random = np.random.default_rng(0)
-    pixels = random.integers(0, 3000, (CHIPS, 8, 8, 2)).astype(np.int16)
-    target = (pixels[..., 0] > 1500).astype(np.uint8)
-    return DataLoader(
-        [(torch.from_numpy(p), torch.from_numpy(t)) for p, t in zip(pixels, target, strict=True)], batch_size
-    )
-
-
-def task(**changes) -> SegmentationTask:
-    torch.manual_seed(0)
-    channels = [Channel(name=n, wavelength_nm=None, scale=1e-4, offset=0.0, unit="reflectance") for n in "ab"]
-    network = Network(nn.Conv2d(2, 2, 3, padding=1), channels, Normalisation(mean=(0.15, 0.15), std=(0.1, 0.1)))
-    options = {"augment": {}, "loss": {"cross_entropy": 1.0}, "optimizer": "sgd", "schedule": "constant", "lr": 0.1,
-               "weight_decay": 0.0}  # fmt: skip
-    return SegmentationTask("m", member(**(options | changes)), network, ("no", "yes"), None)
 
 
 def trained(tmp_path, batch_size=4, **changes) -> SegmentationTask:
     made = task(**changes)
     fit(made, train_params(), loader(batch_size), None, tmp_path / "runs", tmp_path / "state.ckpt")
     return made
-
-
-def weight(made: SegmentationTask) -> np.ndarray:
-    return next(made.network.architecture.parameters()).detach().numpy()
 
 
 def test_accumulated_batches_step_as_the_large_batch(tmp_path):
@@ -132,6 +106,82 @@ def test_half_a_batch_keeps_the_chips_of_a_step(batch, accumulate, expected):
     smaller = _halved(member(batch_size=batch, accumulate=accumulate))
     assert smaller is not None
     assert (smaller.batch_size, smaller.accumulate) == expected
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: out of memory\nCompile with `TORCH_USE_CUDA_DSA`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] data. DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("DataLoader worker (pid 71) is killed by signal: Killed. "),
+        MemoryError("Unable to allocate 9. GiB for an array"),
+    ],
+)
+def test_out_of_memory_has_many_faces(tmp_path, monkeypatch, error):
+    def scarce(*_):
+        raise error
+
+    monkeypatch.setattr("thalweg.fit.find_lr", scarce)
+    with pytest.raises(DeviceMemoryError, match="lower batch_size"):
+        trained(tmp_path, lr="auto")
+
+
+def test_what_is_no_lack_of_memory_stays_what_it_is(tmp_path, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr("thalweg.fit.find_lr", broken)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        trained(tmp_path, lr="auto")
+
+
+def test_the_second_attempt_finds_the_memory_of_the_first_free(tmp_path, monkeypatch):
+    make_places(tmp_path)
+    kept, alive = [], []
+    init, step = SegmentationTask.__init__, SegmentationTask.training_step
+
+    def noted(self, *given):
+        init(self, *given)
+        alive.append([one() for one in kept if one() is not None])
+        kept.append(weakref.ref(self.network))
+
+    def scarce(self, *given):
+        if self.member.batch_size > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return step(self, *given)
+
+    monkeypatch.setattr(SegmentationTask, "__init__", noted)
+    monkeypatch.setattr(SegmentationTask, "training_step", scarce)
+    with pytest.warns(DegradedDataWarning, match="trying again"):
+        train_member("m", member(batch_size=4, max_epochs=1), train_params(), classes(), places(tmp_path))
+    assert alive == [[], []]
+
+
+def test_held_out_windows_that_do_not_fit_come_in_smaller_batches(tmp_path, monkeypatch):
+    make_places(tmp_path)
+    predict, seen = Predictor.predict, []
+
+    def scarce(self, batch):
+        seen.append(len(batch))
+        if len(batch) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return predict(self, batch)
+
+    chosen = member(batch_size=4, max_epochs=1)
+    train_member("m", chosen, train_params(), classes(), places(tmp_path, "whole"))
+    monkeypatch.setattr(Predictor, "predict", scarce)
+    train_member("m", chosen, train_params(), classes(), places(tmp_path, "scarce"))
+    assert max(seen) > 2 > min(seen)
+    whole, again = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("whole", "scarce"))
+    assert again["test"] == pytest.approx(whole["test"], abs=1e-6)
+
+    def empty(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(Predictor, "predict", empty)
+    with pytest.raises(TrainingError, match=r"models\.m: .* does not hold one window of \d+ px .*; lower window_px"):
+        train_member("m", chosen, train_params(), classes(), places(tmp_path, "none"))
 
 
 def test_out_of_memory_in_the_range_test_is_ours(tmp_path, monkeypatch):

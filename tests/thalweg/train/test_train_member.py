@@ -80,6 +80,10 @@ def test_outs_agree_with_each_other(world):
         "val_iou_background",
         "val_iou_channel",
         "lr",
+        "chips_trained",
+        "chips_scored",
+        "flops_train",
+        "flops_score",
     ]
     assert history["epoch"].tolist() == [0, 1, 2]
     assert card.epoch == history["val_miou"].idxmax()
@@ -149,7 +153,7 @@ def test_killed_in_the_examination_after_the_last_epoch(world, monkeypatch, keep
     done = member(patience=patience, max_epochs=most, lr=1e-9, schedule="constant", keep=keep)
     outs = f"{keep}{patience}"
     with monkeypatch.context() as patched:
-        patched.setattr("thalweg.train.examine", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr("thalweg.train.finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             train_member("tiny", done, train_params(), classes(), places(world, f"late{outs}"))
     train_member("tiny", done, train_params(), classes(), places(world, f"late{outs}"))
@@ -225,7 +229,15 @@ def test_no_validation_part(tmp_path):
         train_member("tiny", member(), train_params(), classes(), where)
     train_member("tiny", member(keep="last", max_epochs=1), train_params(), classes(), where)
     assert list(json.loads(where.metrics.read_text())) == ["test"]
-    assert list(pd.read_csv(where.history)) == ["epoch", "train_loss", "lr"]
+    assert list(pd.read_csv(where.history)) == [
+        "epoch",
+        "train_loss",
+        "lr",
+        "chips_trained",
+        "chips_scored",
+        "flops_train",
+        "flops_score",
+    ]
     _without(tmp_path, "test")
     train_member("tiny", member(keep="last", max_epochs=1), train_params(), classes(), where)
     assert json.loads(where.metrics.read_text()) == {}
@@ -254,7 +266,7 @@ def test_formulas_of_class_weights_see_the_training_part(world):
     def weights(**changes):
         asked = ClassWeights(**{"formula": "balanced", "beta": None, "blend": 1.0, "cap": None, "given": (), **changes})
         chosen = member(class_weights=asked)
-        return class_weights("tiny", chosen, read_data("tiny", chosen, places(world)))
+        return class_weights("tiny", chosen, read_data("tiny", chosen, places(world).scenes, places(world).split))
 
     pixels = list(read_stats(world / "split", GRID).class_px.values())
     assert weights().tolist() == pytest.approx([sum(pixels) / (2 * count) for count in pixels])

@@ -12,7 +12,7 @@ from thalweg import raster
 from thalweg.dataset.chips import ChipReader
 from thalweg.grid import Window, cut
 from thalweg.infer import Predictor
-from thalweg.layers import predict_scene
+from thalweg.infer.scene import How, predict_scene
 from thalweg.manifest.card import read_card
 from thalweg.manifest.chips import PARTS
 from thalweg.manifest.scene import NODATA, Scene
@@ -62,11 +62,19 @@ def test_a_member_learns_from_a_series(world):
         assert panels["rgb"].max() > 0
 
 
+def test_a_network_of_three_dimensional_convolutions_learns(world):
+    """Its weights have five axes, which torch's channels-last refuses."""
+    options = {"steps": 3, "widths": [4, 8], "dropout": 0.0}
+    given = member(model="unet3d", options=options, max_epochs=1, loss={"cross_entropy": 1.0})
+    train_member("deep", given, train_params(), classes(), places(world, "deep"))
+    assert json.loads((world / "deep/metrics.json").read_text())["test"]["pixels"] > 0
+
+
 def test_a_series_is_mapped(world, tmp_path):
     scene = Scene(world / "scenes" / GRID / "one")
-    predict_scene(
-        Predictor.load(world / "outs/model", device="cpu"), scene, 0.5, ("background", "channel"), tmp_path / "p.tif"
-    )
+    member = Predictor.load(world / "outs/model", device="cpu")
+    names = ("background", "channel")
+    predict_scene({"m": member}, scene, How((0.5,), "hann"), names, {"m": tmp_path / "p.tif"}, memory_gib=1)
     held = raster.read_band(tmp_path / "p.tif", 2)
     assert held.shape == (48, 64)
     assert np.corrcoef(held.ravel(), scene.mask.ravel())[0, 1] > 0.6

@@ -1,6 +1,7 @@
 """What watches a training: it shows what it should, and changes nothing."""
 
 import json
+import logging
 import sys
 
 import numpy as np
@@ -130,6 +131,15 @@ def test_how_a_run_ended(tmp_path):
     failed = read_newest(tmp_path, "m")
     assert (failed.facts["status"], failed.facts["error"]) == ("failed", "no such thing")
     assert (failed.folder / "console.log").read_text() == "failed: no such thing\n"
+    with pytest.raises(ZeroDivisionError), record.recorded(tmp_path, "m", {}):
+        _ = 1 / 0
+    *trace, last = (read_newest(tmp_path, "m").folder / "console.log").read_text().splitlines()
+    assert trace[0] == "Traceback (most recent call last):", "a bug keeps its traceback"
+    assert last == "failed: division by zero"
+    with pytest.raises(SystemExit), record.recorded(tmp_path, "m", {}):
+        sys.exit(143)
+    ended = read_newest(tmp_path, "m").facts
+    assert (ended["status"], ended["error"][:37]) == ("interrupted", "it was ended from outside (SIGTERM); ")
     with pytest.raises(KeyboardInterrupt), record.recorded(tmp_path, "m", {}):
         assert read_newest(tmp_path, "m").facts["status"] == "running"
         raise KeyboardInterrupt
@@ -148,6 +158,15 @@ def test_what_is_said_is_shown_and_kept(tmp_path, capsys):
     assert (said.out, said.err) == ("one\n", "two\n")
     assert (tmp_path / "log").read_text() == "one\ntwo\n"
     assert not isinstance(sys.stdout, console.Tee)
+
+
+def test_a_handler_of_logs_outlives_the_run_that_made_it(tmp_path, capsys):
+    with console.kept(tmp_path / "log"):
+        handler = logging.StreamHandler(sys.stderr)
+    handler.emit(logging.makeLogRecord({"msg": "later"}))
+    handler.flush()
+    assert capsys.readouterr().err == "later\n"
+    assert (tmp_path / "log").read_text() == ""
 
 
 def test_lightnings_profiler_by_choice(world):

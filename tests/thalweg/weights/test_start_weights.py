@@ -257,13 +257,32 @@ def test_a_local_file_with_the_name_of_torchgeos_is_known(tmp_path):
 def test_a_pinned_checksum(tmp_path):
     torch.save(_resnet18(2), tmp_path / "own.pth")
     digest = hashlib.sha256((tmp_path / "own.pth").read_bytes()).hexdigest()
-    weights.initialise(_start(f"file:{tmp_path}/own.pth#sha256={digest}", 2), _channels(("B02", "B03")), _normal(2))
-    with pytest.raises(WeightsError, match=r"not 0000… as file:"):
-        weights.initialise(_start(f"file:{tmp_path}/own.pth#sha256=0000", 2), _channels(("B02", "B03")), _normal(2))
+    weights.initialise(
+        _start(f"file:{tmp_path}/own.pth#sha256={digest.upper()}", 2), _channels(("B02", "B03")), _normal(2)
+    )
+    with pytest.raises(WeightsError, match=r"not 00000000… as file:"):
+        weights.initialise(_start(f"file:{tmp_path}/own.pth#sha256=00000000", 2), _channels(("B02", "B03")), _normal(2))
+
+
+@pytest.mark.parametrize("pin", ["", "00", "sha512:00000000", "0" * 65])
+def test_a_pin_that_pins_nothing(pin):
+    with pytest.raises(ParamsError, match=r"should end with 8 to 64 hexadecimal digits of the file's SHA-256"):
+        _start(f"file:own.pth#sha256={pin}", 2)
 
 
 def test_files_that_cannot_be_used(tmp_path):
     channels, normal = _channels(("B02", "B03")), _normal(2)
+    for content in (torch.ones(3), [torch.ones(3)], 3):
+        torch.save(content, tmp_path / "bare.pth")
+        with pytest.raises(WeightsError, match=rf"bare.pth holds a {type(content).__name__}, not tensors by name; get"):
+            weights.initialise(_start(f"file:{tmp_path}/bare.pth", 2), channels, normal)
+    save_file({"conv1.weight": torch.ones(64, 2, 7, 7)}, tmp_path / "short.safetensors")
+    whole = (tmp_path / "short.safetensors").read_bytes()
+    (tmp_path / "short.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(
+        WeightsError, match=r"short.safetensors holds no tensors that can be read safely .*; get it again"
+    ):
+        weights.initialise(_start(f"file:{tmp_path}/short.safetensors", 2), channels, normal)
     with pytest.raises(WeightsError, match=r"none.pth is missing, which `weights: file:.*none.pth` names"):
         weights.initialise(_start(f"file:{tmp_path}/none.pth", 2), channels, normal)
     (tmp_path / "text.pth").write_text("no tensors")

@@ -15,6 +15,7 @@ from rasterio.io import DatasetReader
 from thalweg import raster
 from thalweg.errors import MaskError, ParamsError
 from thalweg.grid import Grid
+from thalweg.manifest.rounds import RECORD
 from thalweg.params.masks import Masks
 from thalweg.preprocess.masks.features import VectorLayer, open_layer
 from thalweg.preprocess.masks.place import lonlat_bounds
@@ -127,7 +128,11 @@ def known_crs(masks: Masks) -> str | None:
 
 def _found(pattern: str, folder: Path, key: str, without: set[Path]) -> dict[str, Path]:
     matches = (path for path in folder.glob(_checked(pattern, key)) if path.is_file() and path not in without)
-    found = {path.relative_to(folder).as_posix(): path for path in matches if not _is_sidecar(path)}
+    found = {
+        path.relative_to(folder).as_posix(): path
+        for path in matches
+        if not _is_sidecar(path) and not (path.parent / RECORD).is_file()  # a round's masks are no drawn ones
+    }
     if not found:
         raise MaskError(f"{key}: '{pattern}' finds no file below {folder}; put the masks there or correct params.yaml")
     return found

@@ -27,6 +27,8 @@ class SceneMasks:
     """Those that share ground with it, or carry its name."""
     areas: tuple[MaskFile, ...] | None
     """Those of `masks.area` that share ground with it; None where the params name none, so that all ground counts."""
+    earlier: tuple[MaskFile, ...]
+    """Those of an earlier round that share ground with it."""
     warnings: tuple[str, ...]
     """Of the masks as a whole, told with the scene that is nearest to what they are about."""
 
@@ -39,11 +41,12 @@ class SceneMasks:
 def mask_identity(masks: SceneMasks) -> list[object]:
     """What decides a scene's labels beside the params, for its key in the store."""
     areas = None if masks.areas is None else [area.identity for area in masks.areas]
-    return [[file.identity for file in masks.files], areas, masks.meaning.encoder, masks.warnings]
+    identity: list[object] = [[file.identity for file in masks.files], areas, masks.meaning.encoder, masks.warnings]
+    return [*identity, [file.identity for file in masks.earlier]] if masks.earlier else identity
 
 
 def matched(masks: Masks, meaning: Meaning, files: tuple[MaskFile, ...], areas: tuple[MaskFile, ...] | None,
-            scenes: Mapping[str, Grid]) -> dict[str, SceneMasks]:  # fmt: skip
+            scenes: Mapping[str, Grid], earlier: tuple[MaskFile, ...] = ()) -> dict[str, SceneMasks]:  # fmt: skip
     """Scene → its masks; a scene without any has none.
 
     Args:
@@ -52,6 +55,7 @@ def matched(masks: Masks, meaning: Meaning, files: tuple[MaskFile, ...], areas: 
         files: All masks.
         areas: All areas; None where the params name none.
         scenes: Scene → its grid.
+        earlier: Masks of an earlier round.
 
     Raises:
         MaskError: There are masks, but none belongs to a scene; or two carry one scene's name.
@@ -59,6 +63,7 @@ def matched(masks: Masks, meaning: Meaning, files: tuple[MaskFile, ...], areas: 
     by_name = masks.match == "name"
     buffer_m = 0.0 if masks.vector is None else masks.vector.buffer_m
     mine = _by_name(files, scenes) if by_name else _by_ground(files, scenes, buffer_m)
+    before = _by_ground(earlier, scenes, 0.0)
     nearby = None if areas is None else _by_ground(areas, scenes, 0.0)
     warnings = _strays(files, mine, scenes, by_name)
     if meaning.warnings and scenes:
@@ -66,7 +71,7 @@ def matched(masks: Masks, meaning: Meaning, files: tuple[MaskFile, ...], areas: 
     return {
         name: SceneMasks(
             masks, meaning, tuple(mine[name]), None if nearby is None else tuple(nearby[name]),
-            tuple(warnings.get(name, ())),
+            tuple(before[name]), tuple(warnings.get(name, ())),
         )
         for name in scenes
     }  # fmt: skip

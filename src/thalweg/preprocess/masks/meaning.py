@@ -91,8 +91,8 @@ class Strange:
         remedy = f"list '{value}' in the label encoder" if meaning.encoder else f"add '{value}' to masks.values"
         raise MaskError(
             f"{where} holds the value {value} in {count} {unit}{others if total > count else ''}, which no class has; "
-            f"known are {', '.join(listed)}; {remedy} in params.yaml, say in masks.other what such values mean, or "
-            f"correct the mask{hint}"
+            f"known are {', '.join(listed)}; {remedy} in params.yaml (`thalweg evaluate` takes --values), "
+            f"say in masks.other what such values mean, or correct the mask{hint}"
         )
 
 
@@ -109,8 +109,9 @@ def read_meaning(masks: Masks, classes: Classes, folder: Path) -> Meaning:
     if masks.encoder is not None:
         path = folder / masks.encoder
         encoder = read_encoder(path)
-        _check_names(encoder, classes, path)
-        numbers: dict[int | float, int] = {code: number or zero for code, number in encoder.ids.items()}
+        first = _first_class(encoder, classes, masks, path)
+        numbers: dict[int | float, int] = {code: number - first if number else zero
+                                           for code, number in encoder.ids.items()}  # fmt: skip
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         return Meaning({0: zero} | numbers, {}, {}, zero, zero, outside, masks.threshold, encoder.warnings, digest)
     for saying, name in _said(masks):
@@ -213,12 +214,21 @@ def _exactly(value: float) -> int | float:
     return number
 
 
-def _check_names(encoder: Encoder, classes: Classes, path: Path) -> None:
-    if tuple(plain(name) for name in encoder.names) != classes.names:
-        raise ParamsError(
-            f"{path} has the classes {', '.join(encoder.names)}, but classes.legend in params.yaml has "
-            f"{', '.join(classes.names)}; name the same classes in the same order"
-        )
+def _first_class(encoder: Encoder, classes: Classes, masks: Masks, path: Path) -> int:
+    """Place in the encoder of the legend's first class: 1 where the encoder's first is unlabelled and not in it.
+
+    A class that nothing is labelled as need not be one: the seed predicted it, and counted it in its means.
+    """
+    names = tuple(plain(name) for name in encoder.names)
+    if names == classes.names:
+        return 0
+    if names[1:] == classes.names and masks.zero == _UNLABELLED:
+        return 1
+    raise ParamsError(
+        f"{path} has the classes {', '.join(encoder.names)}, but classes.legend in params.yaml has "
+        f"{', '.join(classes.names)}; name the same classes in the same order (with masks.zero 'unlabelled' the first "
+        "may be left out)"
+    )
 
 
 def exact(value: float) -> str:

@@ -12,6 +12,7 @@ from thalweg import raster
 from thalweg.classes import IGNORE
 from thalweg.errors import MaskError
 from thalweg.grid import Grid, Window
+from thalweg.preprocess.masks.earlier import Earlier
 from thalweg.preprocess.masks.features import read_features
 from thalweg.preprocess.masks.files import MaskFile
 from thalweg.preprocess.masks.match import SceneMasks
@@ -65,8 +66,9 @@ def write_mask(
             f"{scene} has no place on the ground, but masks.area says where ground is labelled; give the picture a CRS "
             "and a world file, or set masks.area to null"
         )
-    sheet = _Sheet(_drawings(scene, delivery, masks), _area(masks, delivery.grid), masks.meaning.outside)
-    if not (sheet.drawings or (sheet.area and masks.meaning.outside != IGNORE)):
+    earlier = [Earlier(file, delivery.grid) for file in masks.earlier]
+    sheet = _Sheet(_drawings(scene, delivery, masks), _area(masks, delivery.grid), masks.meaning.outside, earlier)
+    if not (sheet.drawings or sheet.earlier or (sheet.area and masks.meaning.outside != IGNORE)):
         return (), masks.warnings
     path = folder / "mask.tif"
     mask = raster.create_pixels(path, delivery.grid, 1, "uint8", IGNORE, descriptions=("mask",))
@@ -101,6 +103,7 @@ class _Sheet:
     drawings: list[Drawing]
     area: list[tuple[str, Outlines]] | None
     outside: int
+    earlier: list[Earlier] = field(default_factory=list)
     conflicts: Counter[str] = field(default_factory=Counter)
     labelled: bool = False
 
@@ -115,6 +118,8 @@ class _Sheet:
         labels[labels == OUTSIDE] = grounds[0] if grounds else self.outside
         if self.area is not None:
             labels[~self._inside(part)] = IGNORE
+        for mask in self.earlier:
+            labels = mask.fill(labels, part)
         self.labelled |= bool((labels != IGNORE).any())
         return labels
 
@@ -140,9 +145,9 @@ class _Sheet:
                     "that both label; there it does not count"
                 )
             warnings += said[name]
-        if not names and self.labelled:
-            names = [name for name, _ in self.area or []]
-        return names, warnings
+        if not names and self.labelled and self.area:
+            names = [name for name, _ in self.area]
+        return [*names, *(drawing.name for drawing in self.earlier if drawing.pixels)], warnings
 
 
 def _drawings(scene: str, delivery: Delivery, masks: SceneMasks) -> list[Drawing]:

@@ -115,3 +115,13 @@ def test_its_content_is_part_of_what_decides_a_scene(tmp_path):
         write(tmp_path / "labels.yaml", [("none", 0), ("crop", code)])
         keys.add(repr(mask_identity(find_masks(crops(), legend(["none", "crop"]), tmp_path, {"s": GRID})["s"])))
     assert len(keys) == 2
+
+
+def test_a_legend_may_leave_out_the_first_class_where_that_is_unlabelled(tmp_path):
+    """A class that nothing can be labelled as would be predicted all the same, as in the seed."""
+    write(tmp_path / "labels.yaml", [("Background", 0), ("Wheat", 110), ("Peas", [770, 771])])
+    write_raster(tmp_path / "m.tif", np.resize([0, 110, 770, 771, 998], (16, 16)).astype(np.int16))
+    labels, _, _ = draw(tmp_path, crops(zero="unlabelled"), classes=legend(["wheat", "peas"]))
+    assert (labels.ravel() == np.resize([255, 0, 1, 1, 255], 256)).all()
+    with pytest.raises(ParamsError, match=r"has the classes Background, Wheat, Peas, but .* has wheat, peas; name the"):
+        draw(tmp_path, crops(zero="background"), classes=legend(["wheat", "peas"]))

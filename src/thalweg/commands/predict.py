@@ -1,0 +1,116 @@
+"""`thalweg predict`: a map of any image by a trained model, wherever it lies."""
+
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from thalweg.commands.bar import bar, track
+from thalweg.commands.said import Bands, Date, Elevation, Nodata, Offset, PixelM, Resample, Scale, to_said
+from thalweg.errors import ImageError
+
+if TYPE_CHECKING:
+    from thalweg.predict.run import Order
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="models/<member>, ensembles/<name>, a bundle (.zip) or an .onnx file.")],
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE…", help="SAFE folders or zips, rasters, scene folders; globs too.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the map to make.")] = Path("map"),
+    bands: Bands = None,
+    scale: Scale = None,
+    offset: Offset = None,
+    nodata: Nodata = None,
+    date: Date = None,
+    pixel_m: PixelM = None,
+    elevation: Elevation = None,
+    resample: Resample = False,
+    aoi: Annotated[Path | None, typer.Option(help="Vector file: only ground inside is mapped.")] = None,
+    each: Annotated[bool, typer.Option("--each", help="A map per image, OUT/<image>, instead of one of all.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how long it would take and how much memory.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto.")] = "auto",
+    tta: Annotated[bool, typer.Option("--tta", help="Mean over the eight flips and turns: 8 times the work.")] = False,
+    overlap: Annotated[
+        float | None, typer.Option(min=0, max=0.95, help="Of neighbouring windows; default: the model's own.")
+    ] = None,
+    blend: Annotated[str | None, typer.Option(help="hann (default), cosine, linear, crop or none.")] = None,
+    memory_gib: Annotated[float, typer.Option(min=0.01, help="Budget beside the model.")] = 2.0,
+) -> None:
+    """Maps images by a trained model: classes, probabilities and uncertainty as COGs with a QGIS style.
+
+    Needs no project, no DVC and no training data: the model's card says how images are prepared and what they must be.
+    Started again after a kill, it goes on where it was.
+    """
+    from thalweg.predict.apply import Settings  # noqa: PLC0415 - torch takes seconds; faults of arguments show first
+    from thalweg.predict.run import Order  # noqa: PLC0415
+    from thalweg.predict.source import open_source  # noqa: PLC0415
+    from thalweg.prepare import find_images  # noqa: PLC0415
+
+    said = to_said(bands, scale, offset, nodata, date, pixel_m, elevation, resample)
+    views: Literal[1, 8] = 8 if tta else 1
+    found = find_images(images)
+    with tempfile.TemporaryDirectory(prefix="thalweg.") as scratch:
+        source = open_source(model, Path(scratch))
+        order = Order(source, tuple(found), said, Settings(overlap, blend, views, memory_gib, device, aoi))
+        if dry_run:
+            _tell_estimates(order, Path(scratch))
+        elif each:
+            _map_each(order, out)
+        else:
+            _map(order, out)
+
+
+def _map_each(order: "Order", out: Path) -> None:
+    """A map per image; those that a killed run finished stay, as its marks beside the folder tell."""
+    from thalweg.predict.run import key_of  # noqa: PLC0415
+
+    orders = {path.stem: replace(order, images=(path,)) for path in order.images}
+    if len(orders) < len(order.images):
+        raise ImageError(
+            f"{len(order.images)} images have {len(orders)} different names ({', '.join(orders)}), which their maps "
+            "are told apart by; rename some, or give them one after the other"
+        )
+    marks = out.absolute().with_name(f".{out.name}.finished")
+    done = {name: marks / f"{name}.{key_of(one)}" for name, one in orders.items()}
+    for name in orders:
+        if (out / name).exists() and not done[name].exists():
+            raise _taken(out / name)
+    for name, one in orders.items():
+        if (out / name).exists():
+            typer.echo(f"{out / name} was finished by the run before")
+            continue
+        _map(one, out / name)
+        marks.mkdir(parents=True, exist_ok=True)
+        done[name].touch()
+    shutil.rmtree(marks, ignore_errors=True)
+
+
+def _taken(out: Path) -> ImageError:
+    return ImageError(f"{out} is there already; remove it, or give another --out")
+
+
+def _map(order: "Order", out: Path) -> None:
+    from thalweg.predict.run import predict as run  # noqa: PLC0415
+
+    if out.exists():
+        raise _taken(out)
+    home = next(parent for parent in out.absolute().parents if parent.exists())
+    if not home.is_dir():
+        raise ImageError(f"{out} cannot be made, because {home} is a file; give another --out")
+    work = out.absolute().with_name(f".{out.name}.unfinished")
+    names = run(order, out, work, bar, track)
+    shutil.rmtree(work)
+    typer.echo(f"mapped {len(names)} image{'s' * (len(names) != 1)} by {order.source.name}; open {out / 'classes.tif'}")
+
+
+def _tell_estimates(order: "Order", scratch: Path) -> None:
+    from thalweg.predict.estimate import to_lines  # noqa: PLC0415
+    from thalweg.predict.run import estimates  # noqa: PLC0415
+
+    for line in to_lines(estimates(order, scratch)):
+        typer.echo(line)

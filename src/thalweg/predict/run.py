@@ -1,0 +1,131 @@
+"""One prediction from arguments to a map: source, scenes, map, or what it would take."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from shapely import box
+
+from thalweg.ensemble.area import read_area
+from thalweg.ensemble.job import Track
+from thalweg.errors import ImageError
+from thalweg.manifest.card import ModelCard
+from thalweg.manifest.scene import Scene, read_scenes
+from thalweg.predict.apply import Settings, Shown, Target, map_by_ensemble, map_scenes
+from thalweg.predict.estimate import Estimate, estimate
+from thalweg.predict.source import Source
+from thalweg.prepare import Said, of_grid, prepare, scene_grids
+
+_ANY_CRS = "EPSG:4326"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be predicted."""
+
+    source: Source
+    images: tuple[Path, ...]
+    said: Said
+    settings: Settings
+
+
+def predict(order: Order, out: Path, work: Path, shown: Shown, track: Track) -> tuple[str, ...]:
+    """Maps all images of an order together.
+
+    Args:
+        order: What.
+        out: Folder of the map; made, whole or not at all.
+        work: Folder for what is on the way; what is finished there outlives a kill. The caller removes it.
+        shown: Shows the progress of one model.
+        track: Shows the progress of an ensemble.
+
+    Returns:
+        Names of the scenes.
+
+    Raises:
+        ThalwegError: An image cannot be prepared or does not fit; see `prepare` and `apply`.
+    """
+    _check(order)
+    place, source = work / key_of(order), order.source
+    cards = {card.grid: card for card in source.cards.values()}
+    grids = {grid: _prepared(card, order, place / "scenes" / grid, shown) for grid, card in cards.items()}
+    _check_area(order, grids)
+    target = Target(place / "map", out, source.models(place), source.weights())
+    if source.ensemble is None:
+        [member] = source.members
+        predictor = source.load(member, order.settings.device, order.settings.views)
+        map_scenes(predictor, next(iter(grids.values())), order.settings, place, target, shown)
+    else:
+        map_by_ensemble(source.ensemble, grids, order.settings, place, target, track)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    target.folder.replace(out)
+    return tuple(sorted({name for scenes in grids.values() for name in scenes}))
+
+
+def estimates(order: Order, work: Path) -> dict[str, Estimate]:
+    """What a prediction would take, per member and scene; reads headers, and times some windows.
+
+    Raises:
+        ThalwegError: As for `predict`, as far as headers show it.
+    """
+    _check(order)
+    source, settings = order.source, order.settings
+    found: dict[str, Estimate] = {}
+    cards = source.cards
+    for name in {card.grid: None for card in cards.values()}:
+        here = {member: card for member, card in cards.items() if card.grid == name}
+        card = next(iter(here.values()))
+        sweep = settings.sweep(card, source.params)
+        group = {each.member: source.load(member, settings.device, sweep.views, sweep.scales)
+                 for member, each in here.items()}  # fmt: skip
+        timed = dict[tuple[str, int], float]()
+        for scene, grid in scene_grids(card, _images(order, card), order.said, work / name).items():
+            area = None if settings.aoi is None else read_area(settings.aoi, grid.crs_wkt)
+            dtype = str(card.preparation.get("dtype", "int16"))
+            each = estimate(group, grid, area, dtype, sweep.how, settings.memory_gib, timed)
+            found |= {f"{member} on {scene}": one for member, one in each.items()}
+    return found
+
+
+def _check(order: Order) -> None:
+    """What can be told before images are prepared, which takes its time."""
+    order.source.check_device(order.settings.device)
+    for card in order.source.cards.values():
+        order.settings.how(card)
+        if order.settings.aoi is not None:
+            read_area(order.settings.aoi, _ANY_CRS)
+
+
+def _check_area(order: Order, grids: Mapping[str, Mapping[str, Scene]]) -> None:
+    """An empty map would look like a map of nothing."""
+    aoi = order.settings.aoi
+    scenes = [scene for found in grids.values() for scene in found.values()]
+    if aoi is None or any(read_area(aoi, scene.grid.crs_wkt).intersects(box(*scene.grid.bounds)) for scene in scenes):
+        return
+    raise ImageError(
+        f"{aoi}, the area of interest, touches none of the images ({', '.join(scene.name for scene in scenes)}); give "
+        "images of that ground, or leave --aoi out"
+    )
+
+
+def _images(order: Order, card: ModelCard) -> tuple[Path, ...]:
+    return of_grid(order.images, card.grid) if order.source.ensemble else order.images
+
+
+def _prepared(card: ModelCard, order: Order, target: Path, shown: Shown) -> Mapping[str, Scene]:
+    if not target.is_dir():
+        with shown(f"preparing images for {card.grid}"):
+            fresh = target.with_name(f"{target.name}.part")
+            prepare(card, _images(order, card), order.said, fresh)
+            fresh.rename(target)
+    return read_scenes(target)
+
+
+def key_of(order: Order) -> str:
+    """What tells an order from any other, for what outlives a kill."""
+    files = [(str(path.absolute()), path.stat().st_mtime_ns, path.stat().st_size) for path in order.images]
+    said = {key: str(value) for key, value in {**asdict(order.said), **asdict(order.settings)}.items()}
+    text = json.dumps([files, said, [card.model_dump(mode="json") for card in order.source.cards.values()]])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
