@@ -7,7 +7,19 @@ from typing import Annotated, Any
 import typer
 
 from thalweg.commands.bar import bar
-from thalweg.commands.said import Bands, Date, Elevation, Nodata, Offset, PixelM, Resample, Scale, to_said
+from thalweg.commands.said import (
+    Bands,
+    Date,
+    Device,
+    Elevation,
+    MemoryGib,
+    Nodata,
+    Offset,
+    PixelM,
+    Resample,
+    Scale,
+    to_said,
+)
 from thalweg.errors import ImageError
 
 
@@ -30,10 +42,10 @@ def evaluate(
     pixel_m: PixelM = None,
     elevation: Elevation = None,
     resample: Resample = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto.")] = "auto",
+    device: Device = "auto",
     tta: Annotated[bool, typer.Option("--tta", help="Mean over the eight flips and turns.")] = False,
     block_px: Annotated[int, typer.Option(min=1, help="Edge of the blocks that intervals are drawn from.")] = 64,
-    memory_gib: Annotated[float, typer.Option(min=0.01, help="Budget beside the model.")] = 2.0,
+    memory_gib: MemoryGib = 2.0,
 ) -> None:
     """Scores a model on labelled ground: per class and scene, with calibration error and 95 % intervals by blocks."""
     from thalweg.evaluate import evaluate as run  # noqa: PLC0415 - torch takes seconds; faults of arguments show first

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from thalweg.commands.bar import bar, track
-from thalweg.commands.said import Bands, Date, Elevation, Nodata, Offset, PixelM, Resample, Scale, to_said
+from thalweg.commands.said import (
+    Bands,
+    Date,
+    Device,
+    Elevation,
+    MemoryGib,
+    Nodata,
+    Offset,
+    PixelM,
+    Resample,
+    Scale,
+    to_said,
+)
 from thalweg.errors import ImageError
 
 if TYPE_CHECKING:
@@ -33,13 +45,13 @@ def predict(
     aoi: Annotated[Path | None, typer.Option(help="Vector file: only ground inside is mapped.")] = None,
     each: Annotated[bool, typer.Option("--each", help="A map per image, OUT/<image>, instead of one of all.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how long it would take and how much memory.")] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto.")] = "auto",
+    device: Device = "auto",
     tta: Annotated[bool, typer.Option("--tta", help="Mean over the eight flips and turns: 8 times the work.")] = False,
     overlap: Annotated[
         float | None, typer.Option(min=0, max=0.95, help="Of neighbouring windows; default: the model's own.")
     ] = None,
     blend: Annotated[str | None, typer.Option(help="hann (default), cosine, linear, crop or none.")] = None,
-    memory_gib: Annotated[float, typer.Option(min=0.01, help="Budget beside the model.")] = 2.0,
+    memory_gib: MemoryGib = 2.0,
 ) -> None:
     """Maps images by a trained model: classes, probabilities and uncertainty as COGs with a QGIS style.
 

@@ -25,6 +25,8 @@ Elevation = Annotated[list[Path] | None, typer.Option(help="Tile of a height mod
 Resample = Annotated[
     bool, typer.Option("--resample", help="Bring images of another resolution to the model's; else an error.")
 ]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto.")]
+MemoryGib = Annotated[float, typer.Option(min=0.01, help="Budget beside the model.")]
 
 
 def to_said(bands: str | None, scale: float | None, offset: float | None, nodata: float | None, date: str | None,
