@@ -1,13 +1,14 @@
 """Small folders as the stages leave them, made up by hand, for tests of what reads them."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from affine import Affine
 from scene_builder import make_scene
 
-from thalweg import maps
+from thalweg import doubt, maps
 from thalweg.classes import ClassInfo
 from thalweg.grid import Grid
 from thalweg.manifest.chips import Stats, write_stats
@@ -107,10 +108,10 @@ def make_map(root: Path, name: str = "main", shape: tuple[int, int] = (40, 60)) 
     tags = {"GIT_COMMIT": "0123abcd", "PRODUCTS": "S2A_SAMPLE"}
     with maps.create_probs(scratch / "probs.tif", grid, CLASSES.names, tags) as dataset:
         dataset.write(maps.quantise(probs, measured))
-    with maps.create_probs(scratch / "spread.tif", grid, ("spread",)) as dataset:
-        dataset.write(maps.quantise(np.full((1, *shape), 0.2, np.float32), measured))
-    probs_file, spread_file = scratch / "probs.tif", scratch / "spread.tif"
-    maps.write_layers(probs_file, spread_file, [grid.full], None, LEGEND, tags, folder)
+    with maps.create_probs(scratch / "doubts.tif", grid, ("entropy", "disagreement")) as dataset:
+        dataset.write(maps.quantise(np.stack([doubt.entropy(probs), np.full(shape, 0.2)]), measured))
+    parts = maps.Parts(scratch / "probs.tif", scratch / "doubts.tif", [grid.full])
+    maps.write_map(parts, maps.Look(LEGEND, tags, partial(maps.to_labels, cut=None)), folder, scratch)
     return folder
 
 

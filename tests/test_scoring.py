@@ -10,7 +10,7 @@ from thalweg.classes import IGNORE
 from thalweg.errors import EnsembleError
 from thalweg.grid import Window
 from thalweg.layers import Rule, combine
-from thalweg.maps import PROB_NODATA, PROB_SCALE, dequantise, quantise, to_entropy, to_labels
+from thalweg.maps import PROB_NODATA, PROB_SCALE, dequantise, quantise, to_labels
 from thalweg.scoring import HeldoutWindow, Tally, best_cut
 
 
@@ -48,12 +48,6 @@ def test_labels_take_the_cut_or_the_most_probable_class_and_keep_absence() -> No
     assert to_labels(held, None).tolist() == [[0, 1, IGNORE]]
     assert to_labels(held, round(0.25 * PROB_SCALE)).tolist() == [[1, 1, IGNORE]]
     assert held[:, 0, 2].tolist() == [PROB_NODATA, PROB_NODATA]
-
-
-def test_entropy_is_one_where_nothing_is_known_and_zero_where_all_is() -> None:
-    probs = np.array([[[1 / 3, 1.0, 0.5]], [[1 / 3, 0.0, 0.5]], [[1 / 3, 0.0, 0.0]]])
-    entropy = to_entropy(quantise(probs, np.ones((1, 3), bool)))
-    np.testing.assert_allclose(entropy, [[1, 0, np.log(2) / np.log(3)]], atol=1e-3)
 
 
 def test_members_are_averaged_where_they_have_data_and_their_disagreement_told() -> None:

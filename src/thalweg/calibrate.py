@@ -89,7 +89,7 @@ def fit(logits: np.ndarray, truth: np.ndarray, blocks: np.ndarray, scenes: np.nd
     groups = int(numbers.max()) + 1
     fitted = _FITS[kind](logits, truth)
     elsewhere = _elsewhere(logits, truth, numbers, kind) if groups > 1 else (0.0, 0.0)
-    gains = groups > 1 and elsewhere[0] - elsewhere[1] > LEAST_GAIN
+    gains = _gains(groups, elsewhere)
     sharper = grouped_by == "block" and float(np.mean(fitted[0])) > 1
     classes = logits.shape[1]
     lacking = unseen(truth, classes, names) if kind == "vector" else ""
@@ -181,9 +181,13 @@ def confirmed(value: str, grouped_by: str, groups: int, elsewhere: tuple[float, 
         groups: How many.
         elsewhere: Mean NLL on left-out groups, before and after.
     """
-    kept = groups > 1 and elsewhere[0] - elsewhere[1] > LEAST_GAIN
+    kept = _gains(groups, elsewhere)
     said = _reason(kept, grouped_by, groups, elsewhere)
     return kept, said.replace("fitted:", f"{value}:", 1) if kept else said
+
+
+def _gains(groups: int, elsewhere: tuple[float, float]) -> bool:
+    return groups > 1 and elsewhere[0] - elsewhere[1] > LEAST_GAIN
 
 
 def _reason(kept: bool, grouped_by: str, groups: int, elsewhere: tuple[float, float]) -> str:

@@ -10,10 +10,9 @@ from thalweg.maps.held import (
     dequantise,
     quantise,
     to_bytes,
-    to_entropy,
     to_labels,
 )
-from thalweg.maps.write import DOUBTS, Look, Parts, write_layers, write_map
+from thalweg.maps.write import DOUBTS, Look, Parts, write_map
 
 __all__ = [
     "BLOCK_PX",
@@ -28,8 +27,6 @@ __all__ = [
     "dequantise",
     "quantise",
     "to_bytes",
-    "to_entropy",
     "to_labels",
-    "write_layers",
     "write_map",
 ]

@@ -52,14 +52,6 @@ def to_labels(held: np.ndarray, cut: int | None) -> np.ndarray:
     return labels
 
 
-def to_entropy(held: np.ndarray) -> np.ndarray:
-    """Shannon entropy (h, w) of held probabilities (K, h, w), divided by that of the uniform distribution: 0…1."""
-    probs = dequantise(held)
-    probs /= np.maximum(probs.sum(0), np.float32(1e-6))
-    entropy = -np.sum(probs * np.log(np.maximum(probs, np.float32(1e-9))), 0) / np.float32(np.log(len(held)))
-    return np.asarray(entropy.clip(0, 1))
-
-
 def create_probs(path: Path, grid: Grid, names: Sequence[str],
                  tags: Mapping[str, str] | None = None) -> DatasetWriter:  # fmt: skip
     """A sparse raster of held probabilities on its way to a COG, a band per name, open for writing."""

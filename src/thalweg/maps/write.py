@@ -18,11 +18,7 @@ from thalweg.maps.held import (
     BYTE_SCALE,
     PROB_NODATA,
     PROB_SCALE,
-    create_probs,
-    quantise,
     to_bytes,
-    to_entropy,
-    to_labels,
 )
 from thalweg.maps.styles import write_category_names, write_palette, write_ramp
 
@@ -101,20 +97,6 @@ def write_map(parts: Parts, look: Look, folder: Path, scratch: Path) -> None:
     write_palette(look.legend, folder / "classes.qml")
     write_ramp(2 if len(look.legend) == 2 else 1, 1.0, folder / "probs.qml")
     write_ramp(1, DOUBTS[doubts[0]][1], folder / "uncertainty.qml")
-
-
-def write_layers(probs: Path, spread: Path, windows: Sequence[Window], cut: int | None, legend: Sequence[ClassInfo],
-                 tags: Mapping[str, str], folder: Path) -> None:  # fmt: skip
-    """`write_map` of an ensemble whose doubts are entropy and disagreement (`spread`, a band held as probabilities)."""
-    grid, doubts = raster.read_grid(probs), probs.with_name("doubts_plain.tif")
-    with create_probs(doubts, grid, ("entropy", "disagreement")) as dataset:
-        for window in windows:
-            held = raster.read_onto(probs, grid, window, "nearest")
-            entropy = quantise(to_entropy(held)[None], held[0] != PROB_NODATA)
-            spreads = raster.read_onto(spread, grid, window, "nearest")
-            dataset.write(np.concatenate([entropy, spreads]), window=raster.to_rio(window))
-    look = Look(legend, tags, partial(to_labels, cut=cut))
-    write_map(Parts(probs, doubts, windows), look, folder, probs.parent)
 
 
 Made = tuple[Path, Mapping[str, str]]

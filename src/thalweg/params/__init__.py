@@ -5,8 +5,10 @@ remembered, and `check_unchanged` fails at the stage's end if the file no longer
 records params after a stage ends (iterative/dvc#11058).
 """
 
+import copy
 import difflib
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -95,12 +97,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
             f"{path} is missing in {Path.cwd()}; run from the project's root, or `make use RECIPE=<name>`"
         )
     try:
-        data = YAML(typ="safe").load(path.read_text("utf-8"))
+        data = copy.deepcopy(_parsed(path.read_text("utf-8")))
     except YAMLError as error:
         raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise ParamsError(f"{path} should hold a mapping of sections, not {type(data).__name__}")
     return data
+
+
+@lru_cache(maxsize=4)
+def _parsed(text: str) -> Any:
+    """By content, since sections and items are loaded one by one of a text that takes a quarter of a second."""
+    return YAML(typ="safe").load(text)
 
 
 def pick(data: dict[str, Any], section: str, key: str | None, file: Path) -> Any:
