@@ -1,6 +1,7 @@
 """When and where a map is, as STAC and GeoJSON want it."""
 
 import json
+from calendar import monthrange
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time
 from typing import Any
@@ -48,9 +49,9 @@ def period(times: Sequence[str]) -> dict[str, str | None]:
     """STAC's `datetime` of one time, or `start_datetime` and `end_datetime` of several, UTC.
 
     Args:
-        times: ISO 8601 times, or days, which last from their first to their last second. Where none is known, the
-            period is all of time, and `description` says what that means: an item must have a time or both ends of a
-            period, neither may be null, and any narrower period would be made up.
+        times: ISO 8601 times, or days and months, which last from their first to their last second. Where none is
+            known, the period is all of time, and `description` says what that means: an item must have a time or both
+            ends of a period, neither may be null, and any narrower period would be made up.
 
     Source: STAC 1.1.0, item-spec, `datetime`, and common metadata, date and time range; for data without time the
     maintainers keep to that, https://github.com/radiantearth/stac-spec/issues/1268.
@@ -65,10 +66,14 @@ def period(times: Sequence[str]) -> dict[str, str | None]:
 
 
 def _span(text: str) -> tuple[datetime, datetime]:
-    when = datetime.fromisoformat(text)
+    """First and last second of a time, a day, or a month (2020-09)."""
+    month = len(text) == len("2024-05")
+    when = datetime.fromisoformat(f"{text}-01" if month else text)
     when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
-    day = len(text) == len("2024-05-01")
-    return when, datetime.combine(when.date(), time(23, 59, 59), UTC) if day else when
+    if not month and len(text) != len("2024-05-01"):
+        return when, when
+    last = when.replace(day=monthrange(when.year, when.month)[1]) if month else when
+    return when, datetime.combine(last.date(), time(23, 59, 59), UTC)
 
 
 def _text(when: datetime) -> str:

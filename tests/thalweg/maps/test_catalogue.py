@@ -172,6 +172,9 @@ def test_over_the_antimeridian_it_is_cut_in_two() -> None:
      {"datetime": None, "start_datetime": "2024-05-01T00:00:00Z", "end_datetime": "2024-07-01T23:59:59Z"}),
     (["2024-07-01T10:00:00", "2023-05-01T09:00:00.024Z"],
      {"datetime": None, "start_datetime": "2023-05-01T09:00:00.024Z", "end_datetime": "2024-07-01T10:00:00Z"}),
+    (["2020-02"], {"datetime": None, "start_datetime": "2020-02-01T00:00:00Z", "end_datetime": "2020-02-29T23:59:59Z"}),
+    (["2020-09", "2020-12", "2020-10-05T10:00:00Z"],
+     {"datetime": None, "start_datetime": "2020-09-01T00:00:00Z", "end_datetime": "2020-12-31T23:59:59Z"}),
     ([], {"datetime": None, "start_datetime": "1970-01-01T00:00:00Z", "end_datetime": "9999-12-31T23:59:59Z",
           "description": UNDATED}),
 ])  # fmt: skip
