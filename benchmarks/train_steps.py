@@ -31,6 +31,7 @@ from ruamel.yaml import YAML
 from thalweg import models, optimise, params, sources, watch
 from thalweg import train as training
 from thalweg.fit import fit
+from thalweg.loading import Judge
 from thalweg.manifest.products import write_products
 from thalweg.params.classes import Classes
 from thalweg.params.fetch import Fetch
@@ -120,7 +121,7 @@ def since(began: Seconds) -> Seconds:
 
 def fresh(case: Case) -> tuple[SegmentationTask, training.Data]:
     """A task as a training starts with it."""
-    data = training.read_data(MEMBER, case.member, case.places)
+    data = training.read_data(MEMBER, case.member, case.places.scenes, case.places.split)
     pl.seed_everything(case.member.seed, verbose=False)
     network = models.network(training.draft_card(MEMBER, case.member, case.classes, data))
     return SegmentationTask(MEMBER, case.member, network, case.classes.names, None), data
@@ -135,7 +136,8 @@ def pipeline(case: Case) -> Seconds:
     stopwatch = Clock()
     shown = watch.Shown([], (0, 1, 2), tuple(info.color for info in case.classes.legend))
     with contextlib.redirect_stderr(io.StringIO()):
-        fit(task, case.train, *training.loaders(case.member, case.train, data), run, run / "state.ckpt",
+        batches = training.loaders(case.member, case.train, data, Judge(task.network, None, HOME))
+        fit(task, case.train, *batches, run, run / "state.ckpt",
             [*watch.observers(case.train, run, shown), stopwatch])  # fmt: skip
     return stopwatch.best
 
@@ -148,7 +150,7 @@ def bare(case: Case) -> Seconds:
     network, loss = task.network.to(device).train(), task.loss.to(device)
     if case.train.channels_last:
         network.architecture.to(memory_format=torch.channels_last)
-    loader, _ = training.loaders(case.member, case.train, data)
+    loader, _ = training.loaders(case.member, case.train, data, Judge(network, None, HOME))
     with torch.no_grad():
         batches = [(network.normalise(pixels.to(device)), target.to(device)) for pixels, target in loader]
     mover = optimise.optimizer(case.member, network.parameters(), float(case.member.lr))

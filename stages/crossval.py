@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from thalweg import params, stage
+from thalweg.machine import runs_root
 from thalweg.params.classes import Classes
 from thalweg.params.crossval import Crossval
 from thalweg.params.models import Member
@@ -27,7 +28,7 @@ def main(member: Annotated[str, typer.Argument(help="Key under `crossval` in par
 
     with stage.outs(f"metrics/crossval/{member}.json") as [metrics]:
         settings = Settings(chosen, crossval, split, train, classes)
-        places = Places(Path("build/scenes"), metrics, Path("runs", "crossval"), Path(".cache/crossval"))
+        places = Places(Path("build/scenes"), metrics, runs_root().joinpath("crossval"), Path(".cache/crossval"))
         cross_validate(member, settings, places)
 
 

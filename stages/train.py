@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from thalweg import params, stage
+from thalweg.machine import runs_root
 from thalweg.params.classes import Classes
-from thalweg.params.models import NOTHING, Member
+from thalweg.params.models import Member
 from thalweg.params.train import Train
 
 
@@ -27,8 +28,8 @@ def main(member: Annotated[str, typer.Argument(help="Key under `models` in param
     with stage.outs(*outs) as [model, heldout, history, metrics]:
         places = Places(
             scenes=Path("build/scenes", chosen.grid), split=Path("build/split"), model=model, heldout=heldout,
-            history=history, metrics=metrics, runs=Path("runs"), resume=Path(".cache/resume"),
-            after=None if chosen.after == NOTHING else Path(chosen.after), cache=Path(".cache"))  # fmt: skip
+            history=history, metrics=metrics, runs=runs_root(), resume=Path(".cache/resume"),
+            after=None if chosen.after == params.NOTHING else Path(chosen.after), cache=Path(".cache"))  # fmt: skip
         train_member(member, chosen, train, classes, places)
 
 

@@ -5,16 +5,18 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from affine import Affine
 from scene_builder import make_scene
 
-from thalweg import doubt, maps
+from thalweg import doubt, maps, raster
 from thalweg.classes import ClassInfo
 from thalweg.grid import Grid
-from thalweg.manifest.chips import Stats, write_stats
+from thalweg.manifest.chips import PARTS, Stats, part_path, write_chips, write_stats
 from thalweg.manifest.crossval import CrossvalScores, write_crossval
 from thalweg.manifest.heldout import Heldout, PartScores, write_heldout
 from thalweg.manifest.products import Product, write_products
+from thalweg.manifest.scene import Scene
 from thalweg.params.classes import Classes
 
 LEGEND = (ClassInfo(name="background", color="#e6e0d4"), ClassInfo(name="palaeochannel", color="#1f6fb4"))
@@ -31,16 +33,27 @@ def make_history(folder: Path, member: str, mious: tuple[float, ...] = (0.4, 0.6
     (folder / f"{member}.csv").write_text("\n".join(["epoch,train_loss,val_loss,val_miou", *rows]) + "\n")
 
 
+def make_ranked(names=CLASSES.names) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Of each class 4 pixels near probability 0.9 and 2 near 0.3, of the others 1 and 3."""
+    others, own = [0] * 256, [0] * 256
+    own[230], own[76], others[230], others[76] = 4, 2, 1, 3
+    return dict.fromkeys(names, (tuple(others), tuple(own)))
+
+
 def make_heldout(
     folder: Path, member: str, parts: dict[str, PartScores] | None = None, panels: bool = True, names=CLASSES.names
 ) -> None:
-    write_heldout(Heldout(member=member, classes=names, parts=parts or {"val": PART, "test": PART}), folder / member)
+    parts = parts or {"val": PART, "test": PART}
+    ranked = dict.fromkeys(parts, make_ranked(names))
+    write_heldout(Heldout(member=member, classes=names, parts=parts, ranked=ranked), folder / member)
     if panels:
         mask = np.zeros((2, 8, 8), np.uint8)
         mask[:, 2:4], mask[:, 7] = 1, 255
         rgb = np.full((2, 8, 8, 3), 120, np.uint8)
         names_of = np.array(["T20KNA 0 0", "T20KNA 0 8"])
-        np.savez(folder / member / "panels.npz", rgb=rgb, mask=mask, labels=mask % 2, prob=mask, names=names_of)
+        np.savez(
+            folder / member / "panels.npz", rgb=rgb, mask=mask, labels=mask % 2, prob=mask, doubt=mask, names=names_of
+        )
 
 
 def scores(iou: float) -> dict[str, float]:
@@ -95,7 +108,21 @@ def make_split(root: Path) -> None:
     write_stats(stats, root / "build" / "split", "s2_60m")
 
 
-def make_map(root: Path, name: str = "main", shape: tuple[int, int] = (40, 60)) -> Path:
+def make_parts(split: Path, scene: Scene) -> None:
+    """Columns 0 to 29 train, 30 to 39 val, the rest test; a chip of 20 px each in rows 0 and 20."""
+    path = part_path(split, scene.record.grid, scene.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parts = raster.create_pixels(path, scene.grid, 1, "uint8", None)
+    rows = []
+    for part, left, right in (("train", 0, 30), ("val", 30, 40), ("test", 40, 60)):
+        parts[:, left:right, 0] = PARTS[part]
+        rows += [{"scene": scene.name, "row": row, "col": left, "size": 20, "block": f"{row}_{left}", "part": part,
+                  "valid_fraction": 1.0, "hidden_fraction": 0.0, "labelled_px": 200 + row} for row in (0, 20)]  # fmt: skip
+    parts.flush()
+    write_chips(pd.DataFrame(rows), split, scene.record.grid)
+
+
+def make_map(root: Path, name: str = "main", shape: tuple[int, int] = (40, 60), members: tuple[str, ...] = ()) -> Path:
     """A map whose upper left corner has no measurement and whose middle rows are palaeochannel."""
     probs = np.full((2, *shape), 0.1, np.float32)
     probs[1, 15:20] = 0.9
@@ -112,6 +139,11 @@ def make_map(root: Path, name: str = "main", shape: tuple[int, int] = (40, 60)) 
         dataset.write(maps.quantise(np.stack([doubt.entropy(probs), np.full(shape, 0.2)]), measured))
     parts = maps.Parts(scratch / "probs.tif", scratch / "doubts.tif", [grid.full])
     maps.write_map(parts, maps.Look(LEGEND, tags, partial(maps.to_labels, cut=None)), folder, scratch)
+    for member in members:  # surer than the map, and only below its middle rows
+        with maps.create_probs(scratch / "member.tif", grid, CLASSES.names, tags) as dataset:
+            dataset.write(maps.quantise(np.roll(probs, 9, 1), measured))
+        (folder / "members").mkdir(exist_ok=True)
+        raster.write_cog(scratch / "member.tif", folder / "members" / f"{member}.tif", "average")
     return folder
 
 
@@ -120,8 +152,9 @@ def make_run(root: Path) -> Path:
     product = Product(name="S2A_SAMPLE", form="safe", path="S2A_SAMPLE.SAFE", files=(), bands={}, scale=1.0, offset=0.0,
                       nodata=None, date=None)  # fmt: skip
     write_products([product], root / "build" / "raw")
-    make_scene(root / "build/scenes/s2_60m", "S2A_SAMPLE", shape=(40, 60), channels=("B02", "B03", "B04"))
+    scene = make_scene(root / "build/scenes/s2_60m", "S2A_SAMPLE", shape=(40, 60), channels=("B02", "B03", "B04"))
     make_split(root)
+    make_parts(root / "build/split", scene)
     make_metrics(root)
     make_map(root)
     return root

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from dvc.utils.hydra import apply_overrides
+from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 from product_builder import index, valid_params
 from series_builder import make_patch
 
@@ -110,10 +110,12 @@ def variants():
 
 WANTED = {"naive", "stratified", "temporal", "two-tile", "coco", "eight", "in-season-37", "in-season-36", "in-season-26",
           "presence", "interest", "grassland", "sen4agrinet-unet", "sen4agrinet-convstar"}  # fmt: skip
+ACTIVE = {"blocks-of-2", "blocks-of-8"}
+"""Of recipes/active.yaml."""
 
 
 def test_every_experiment_of_the_thesis_has_a_line():
-    assert set(variants()) >= WANTED
+    assert set(variants()) >= WANTED | ACTIVE
 
 
 @pytest.mark.parametrize("name", sorted(variants()))
@@ -121,7 +123,7 @@ def test_a_line_of_the_documentation_is_a_sound_recipe(name, tmp_path):
     overrides = variants()[name]
     assert overrides
     path = tmp_path / "params.yaml"
-    shutil.copyfile(RECIPE, path)
+    shutil.copyfile(RECIPE if name not in ACTIVE else RECIPE.with_stem("active"), path)
     plain_overrides = [each for each in overrides if not re.search(r"=[^\[{]*,", each)]
     swept = [each for each in overrides if each not in plain_overrides]
     first = [re.sub(r"=(range\((\d+).*\)|([^,]*),.*)", lambda m: f"={m[2] or m[3]}", each) for each in swept]
@@ -135,6 +137,32 @@ def test_a_line_of_the_documentation_is_a_sound_recipe(name, tmp_path):
     for member in recipe.models.values():
         steps = member.options.get("steps", recipe.grids[member.grid].series.bins)
         assert steps == recipe.grids[member.grid].series.bins
+
+
+def sweeps():
+    """Recipe → overrides, of every `dvc exp run --queue` that docs/sweeps.md makes of a W&B sweep."""
+    text = (ROOT / "docs/sweeps.md").read_text("utf-8").partition("## From sweeps")[2].partition("\n## ")[0]
+    found, recipe = [], None
+    for line in text.splitlines():
+        if said := re.search(r"on recipes/(\w+)\.yaml", line):
+            recipe = said[1]
+        elif line.startswith("dvc exp run --queue "):
+            words = shlex.split(line)
+            found.append((recipe, [word for flag, word in itertools.pairwise(words) if flag == "-S"]))
+    return found
+
+
+def test_sweeps_of_wandb_are_lines_that_dvc_expands_to_sound_recipes(tmp_path):
+    expanded = []
+    for number, (recipe, overrides) in enumerate(sweeps()):
+        each = get_hydra_sweeps({"params.yaml": overrides})
+        expanded.append((recipe, len(each)))
+        for chosen in (each[0], each[-1]):
+            path = tmp_path / f"{number}.yaml"
+            shutil.copyfile(RECIPE.with_stem(recipe), path)
+            apply_overrides(path, chosen["params.yaml"])
+            Recipe(path)
+    assert expanded == [("crops", 6), ("active", 6), ("active", 8), ("active", 6)]
 
 
 # --- the whole chain

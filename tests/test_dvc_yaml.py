@@ -15,13 +15,19 @@ from thalweg.params import read_yaml
 PROVIDERS = ("thalweg.http", "thalweg.copernicus", "thalweg.stac")
 """Rooms behind sources: what they bring is pinned, by a lock or list in git, to an id, size and checksum, and is refused
 otherwise (docs/adr/0007)."""
-NEUTRAL = frozenset({"thalweg", "thalweg.errors", "thalweg.stage"}) | {
+NEUTRAL = frozenset({"thalweg", "thalweg.errors", "thalweg.machine", "thalweg.stage"}) | {
     name for name in modules()
     if name in (*PROVIDERS, "thalweg.watch") or name.startswith(tuple(f"{room}." for room in (*PROVIDERS, "thalweg.watch")))
 }  # fmt: skip
-"""Cannot change a number, so that an edit must not rerun anything: the version, messages, the Typer boundary, the
-providers' rooms, and what watches a training (tests/thalweg/train/test_watch.py)."""
-EDGE = {"thalweg.bring", "thalweg.elevation_tiles", "thalweg.mask_catalogue", "thalweg.provision"}
+"""Cannot change a number, so that an edit must not rerun anything: the version, messages, the Typer boundary, where
+records of runs lie on this machine, the providers' rooms, and what watches a training (tests/thalweg/train/test_watch.py)."""
+EDGE = {
+    "thalweg.bring",
+    "thalweg.doctor.account",
+    "thalweg.elevation_tiles",
+    "thalweg.mask_catalogue",
+    "thalweg.provision",
+}
 """Besides the sources, what may use the providers' rooms: what hands files on only when their checksum fits."""
 WIDE = ("src/thalweg/losses", "src/thalweg/active", "src/thalweg/dataset", "src/thalweg/models")
 """Folders that dvc.yaml may name whole: losses and scores are loaded by name, several to a member; of its
@@ -104,6 +110,8 @@ def loaded_by_name(stage: Stage, recipe: Path, found: set[str]) -> set[str]:
         names.add(f"thalweg.models.{data['models'][stage.item]['model']}")
     if "thalweg.losses" in found and trains:
         names |= {f"thalweg.losses.{name}" for name in data["models"][stage.item]["loss"]}
+    if stage.script == "stages.pretrain":
+        names.add(f"thalweg.pretrain.methods.{data['encoders'][stage.item]['method']}")
     if "thalweg.reducers" in found and stage.script == "stages.ensemble":
         names |= {name for name in modules() if name.startswith("thalweg.reducers.")}  # what is fitted may fall back
     return names
@@ -188,7 +196,7 @@ def test_code_deps_exist(stages, recipe):
 
 def test_other_deps_are_outs_of_a_stage_or_delivered(stages, recipe):
     data = read_yaml(recipe)
-    delivered = {data["fetch"]["input"], data["masks"]["input"], "data", "masks"}
+    delivered = {data["fetch"]["input"], data["masks"]["input"], "data", "masks", "params.yaml", "recipes"}
     outs = {out for stage in stages for out in stage.outs}
     faults = [
         f"{stage.name} depends on {dep}, which nothing makes"
@@ -232,10 +240,9 @@ def loads(script: Path) -> list[tuple[str, bool, bool]]:
 
 def test_params_are_loaded_by_scripts_only():
     edge = {
-        "commands.parcels",
-        "commands.pseudo_label",
-        "commands.suggest",
+        "doctor.account",
         "params",
+        "params.origin",
         "params.recipe",
         "cli",
         "outcome",
@@ -246,7 +253,8 @@ def test_params_are_loaded_by_scripts_only():
         "unattended",
     }
     for name, path in modules().items():
-        if name.startswith("thalweg") and name.removeprefix("thalweg.") not in edge:
+        room = name.removeprefix("thalweg.")
+        if name.startswith("thalweg") and room not in edge and not room.startswith("commands."):
             assert not loads(path), name
             assert "read_yaml" not in path.read_text(), name
 
@@ -258,6 +266,7 @@ def test_modules_found_by_name_are_found_in_their_package_alone():
         "thalweg.models",
         "thalweg.losses",
         "thalweg.active.scores",
+        "thalweg.pretrain.methods",
         "thalweg.reducers",
     }
 
@@ -269,6 +278,7 @@ def test_every_name_of_a_recipe_has_its_file(recipe):
     names |= {f"losses/{loss}" for member in data["models"].values() for loss in member["loss"]}
     chosen = [member["active"] for member in data["models"].values() if member["active"]]
     names |= {f"active/scores/{score}" for active in chosen for score in active["scores"]}
+    names |= {f"pretrain/methods/{encoder['method']}" for encoder in data["encoders"].values()}
     names |= {f"reducers/{ensemble['reducer']}" for ensemble in data["ensembles"].values()}
     assert not [name for name in sorted(names) if not (ROOT / "src/thalweg" / f"{name}.py").is_file()]
 

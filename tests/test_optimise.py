@@ -7,7 +7,7 @@ import torch
 from member_builder import member
 from torch import nn
 
-from thalweg import optimise
+from thalweg import optimise, trainer
 
 
 def rates(schedule, steps=40, warmup=0.0, epochs=4):
@@ -81,7 +81,7 @@ def test_the_steepest_fall_of_a_range_test():
 
 
 def test_auto_precision_without_a_gpu():
-    assert optimise.auto_precision("cpu") == "32-true"
+    assert trainer.auto_precision("cpu") == "32-true"
 
 
 @pytest.mark.parametrize(
@@ -92,4 +92,4 @@ def test_auto_precision_suits_the_card(monkeypatch, bf16, capability, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bf16)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-    assert optimise.auto_precision("auto") == expected
+    assert trainer.auto_precision("auto") == expected

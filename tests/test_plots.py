@@ -1,5 +1,6 @@
 """Figures and tables of members: what is in them, that they are the same twice, and what missing files say."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,9 @@ def _build(made: Path, members=("fcn", "unet"), target: str = "plots") -> Path:
 def test_every_figure_is_drawn_and_the_same_twice(made: Path):
     first, second = _build(made), _build(made, target="again")
     names = sorted(str(path.relative_to(first)) for path in first.rglob("*.*"))
-    assert names == ["confusion.csv", "confusion/fcn.png", "confusion/unet.png", "history.csv", "learning_curves.png",
-                     "panels/unet.png", "reliability.png"]  # fmt: skip
+    assert names == ["classes.csv", "classes.png", "confusion.csv", "confusion/fcn.png", "confusion/unet.png", "history.csv",
+                     "learning_curves.png", "panels/unet.png", "precision_recall.csv", "precision_recall.png",
+                     "reliability.csv", "reliability.png", "scores.json"]  # fmt: skip
     for name in names:
         assert (first / name).read_bytes() == (second / name).read_bytes()
         if name.endswith("png"):
@@ -63,6 +65,21 @@ def test_history_is_one_long_table(made: Path):
     assert table.columns.tolist() == ["member", "epoch", "train_loss", "val_loss", "val_miou"]
     assert table["member"].tolist() == ["fcn"] * 3 + ["unet"] * 3
     assert table["val_miou"].tolist() == [0.4, 0.6, 0.55] * 2
+
+
+def test_the_headline_of_each_member_by_hand(made: Path):
+    """IoU 90/104 and 16/30; of 120 pixels 48 − 46 and 57 − 60 are the gaps of two bins."""
+    found = json.loads((_build(made) / "scores.json").read_text())
+    assert list(found) == ["fcn", "unet"]
+    iou = (90 / 104, 16 / 30)
+    expected = {
+        "miou": sum(iou) / 2,
+        "accuracy": 106 / 120,
+        "ece": 5 / 120,
+        "iou_background": iou[0],
+        "iou_palaeochannel": iou[1],
+    }
+    assert found["unet"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_confusion_shares_are_of_the_actual_class(made: Path):

@@ -22,6 +22,8 @@ from report_builder import (
 )
 
 from thalweg.errors import ParamsError, RasterError, StageError
+from thalweg.manifest import write_record
+from thalweg.manifest.encoder import EncoderFigures
 from thalweg.params.classes import Classes
 from thalweg.params.fetch import Fetch
 from thalweg.params.split import Fractions, Split
@@ -36,7 +38,7 @@ PLAN = Plan(
     fetch=Fetch(source="local", input="data", masks="masks/none.yaml", elevation=None, options={}), classes=CLASSES, split=SPLIT,
     members={"fcn": MEMBER, "unet": MEMBER}, ensembles={"main": MAIN},
 )  # fmt: skip
-VOID = {"area", "br", "col", "hr", "img", "input", "link", "meta", "path", "source", "wbr"}
+VOID = {"area", "br", "circle", "col", "hr", "img", "input", "link", "meta", "path", "source", "wbr"}
 
 
 class _Page(HTMLParser):
@@ -100,10 +102,11 @@ def test_the_page_stands_alone(run: Path):
     text = _build(run)
     page = _Page(text)
     assert {address.split(":")[0] for address in page.addresses if not address.startswith("#")} == {"data"}
-    assert "<script" not in text
-    assert "http" not in re.sub(r"data:image/[^\"]+", "", text)
+    assert not re.findall(r"<script[^>]*src", text)
+    assert "http" not in re.sub(r'"(?:data:image/|data":")[^"]+', "", text)
     assert [address for address in page.addresses if address.startswith("data:image/webp")]
-    assert len([address for address in page.addresses if address.startswith("data:image/png")]) == 8  # 4 plots, 4 maps
+    assert len([address for address in page.addresses if address.startswith("data:image/png")]) == 19
+    """6 plots, 4 maps, mask, map and error of 2 worst chips, masks of 3 chips; the viewer's own lie in its JSON."""
 
 
 def test_the_same_files_give_the_same_bytes(run: Path):
@@ -222,3 +225,16 @@ def test_a_broken_map_is_named_and_leaves_no_page(run: Path):
 def test_report_and_plots_need_no_torch():
     code = "import sys, stages.report, stages.plot, thalweg.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_collapsed_encoder_is_a_warning_on_the_page(tmp_path):
+    make_run(tmp_path)
+    for name, said in (("sound", None), ("flat", "encoders.flat has collapsed, its features hardly tell chips apart")):
+        figures = EncoderFigures(encoder=name, method="byol", loss=0.1, feature_std=0.5, rank=7.25, uniformity=-1.5,
+                                 alignment=None, collapsed=said)  # fmt: skip
+        write_record(figures, tmp_path / "metrics" / "encoders" / f"{name}.json")
+    text = _build(tmp_path, replace(PLAN, encoders=("flat", "gone", "sound")))
+    rows = [row for row in _Page(text).rows if row[0] in ("flat", "sound")]
+    assert rows == [[name, "byol", "0.500", "7.2", "–", "-1.500"] for name in ("flat", "sound")]
+    assert text.count("has collapsed") == 1
+    assert "has collapsed" not in _build(tmp_path)

@@ -8,13 +8,16 @@ import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
 
-from thalweg import pictures, raster
+from thalweg import mapfiles, pictures, raster
 from thalweg.blockmap import say_place
+from thalweg.explorer.embed import MAX_PX, embed
+from thalweg.explorer.ground import Ground
+from thalweg.explorer.held import HeldMap
 from thalweg.grid import Grid, Window
 from thalweg.manifest.scene import Scene, read_scenes, scene_files
 from thalweg.maps import BYTE_SCALE, PROB_SCALE
@@ -25,6 +28,8 @@ from thalweg.pictures import Picture
 
 MAX_PIECES = 4
 """Pieces of one map that are shown."""
+PIECE_PX = 600
+"""Longer edge of what a page holds of each of several pieces."""
 TOGETHER = 0.5
 """Share of a map that scenes must cover for it to be shown as one piece."""
 
@@ -45,6 +50,8 @@ class Piece(NamedTuple):
     figures: tuple[Figure, ...]
     scale: tuple[str, float]
     """Length of the scale bar, and its share of the width in percent."""
+    explorer: dict[str, Any]
+    """What the viewer in the page is told."""
 
 
 class MapPage(NamedTuple):
@@ -56,6 +63,8 @@ class MapPage(NamedTuple):
     hidden: int
     """Pieces that are not shown."""
     tags: dict[str, str]
+    scenes: tuple[Scene, ...]
+    """Those that it was made of."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +97,12 @@ def read_map(name: str, folder: Path, ensemble: Ensemble, scenes: Path, classes:
     grid = raster.read_grid(folder / "classes.tif")
     images = _images(ensemble, scenes / ensemble.grid, grid)
     windows = find_pieces([image.window for image in images], grid.shape_yx)
-    pieces = tuple(_piece(folder, window, images, classes) for window in windows[:MAX_PIECES])
-    return MapPage(name, grid, pieces, max(len(windows) - MAX_PIECES, 0), tags)
+    shown = windows[:MAX_PIECES]
+    held = HeldMap(name, mapfiles.read_map(folder))
+    edge = MAX_PX if len(shown) == 1 else PIECE_PX
+    pieces = tuple(_piece(folder, window, images, classes, held, edge) for window in shown)
+    used = tuple(image.scene for image in images)
+    return MapPage(name, grid, pieces, max(len(windows) - MAX_PIECES, 0), tags, used)
 
 
 def find_pieces(windows: Sequence[Window], shape_yx: tuple[int, int]) -> list[Window]:
@@ -116,7 +129,8 @@ def _images(ensemble: Ensemble, folder: Path, grid: Grid) -> list[_Image]:
     return [_Image(scene, footprint(grid, scene.grid)) for scene in chosen]
 
 
-def _piece(folder: Path, window: Window, images: Sequence[_Image], classes: Classes) -> Piece:
+def _piece(folder: Path, window: Window, images: Sequence[_Image], classes: Classes, held: HeldMap,
+           max_px: int) -> Piece:  # fmt: skip
     labels, small = pictures.read_small(folder / "classes.tif", window)
     here = [image for image in images if _meet(image.window, window)]
     figures = [Figure(pictures.draw_classes(labels, classes.legend, "Classes"), None)]
@@ -128,7 +142,8 @@ def _piece(folder: Path, window: Window, images: Sequence[_Image], classes: Clas
     if (folder / "uncertainty.tif").is_file():
         figures += _uncertainty(folder / "uncertainty.tif", window)
     lon, lat = small.lonlat(np.array(small.shape_yx[0] / 2), np.array(small.shape_yx[1] / 2))
-    return Piece(say_place(float(lon), float(lat)), tuple(figures), pictures.scale_bar(small))
+    explorer = embed(held, Ground([image.scene for image in here], held.files.grid), window, max_px)
+    return Piece(say_place(float(lon), float(lat)), tuple(figures), pictures.scale_bar(small), explorer)
 
 
 def _meet(one: Window, other: Window) -> bool:
@@ -145,7 +160,7 @@ def _probability(path: Path, window: Window, classes: Classes) -> Figure:
         caption = "Probability of the most probable class"
     low = 0.0 if classes.count == 2 else 1 / classes.count
     picture = pictures.draw_measure(probs / PROB_SCALE, low, 1, "viridis", caption)
-    return Figure(picture, (f"{low:.2g}", _gradient("viridis"), "1"))
+    return Figure(picture, (f"{low:.2g}", pictures.gradient("viridis"), "1"))
 
 
 def _uncertainty(path: Path, window: Window) -> list[Figure]:
@@ -153,9 +168,5 @@ def _uncertainty(path: Path, window: Window) -> list[Figure]:
     for band, caption in enumerate(("Entropy of the probabilities", "Disagreement of the members"), 1):
         values, _ = pictures.read_small(path, window, band)
         picture = pictures.draw_measure(values, 0, BYTE_SCALE, "magma", caption)
-        figures.append(Figure(picture, ("none", _gradient("magma"), "most")))
+        figures.append(Figure(picture, ("none", pictures.gradient("magma"), "most")))
     return figures
-
-
-def _gradient(ramp: str) -> str:
-    return ", ".join(f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in pictures.ramp_colors(ramp, 9).tolist())

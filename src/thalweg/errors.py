@@ -151,3 +151,19 @@ class ExportError(ThalwegError, RuntimeError):
 
 class ParcelError(ThalwegError, ValueError):
     """Parcels or regions cannot be read, or do not fit the map."""
+
+
+class ViewError(ThalwegError, ValueError):
+    """What is to be looked at is no map or scene, or has no such layer, tile or pixel."""
+
+
+class FeatureError(ThalwegError, ValueError):
+    """Features cannot be had of an encoder, or cannot be probed, stored or searched as asked."""
+
+
+class RepackError(ThalwegError, ValueError):
+    """What is to be repacked is not what it should be, or would destroy what is there."""
+
+
+class SettingsError(ThalwegError, ValueError):
+    """A machine's own setting or a debug preset says something that cannot be."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from thalweg import contract, infer, linear, metrics
+from thalweg import contract, doubt, infer, linear, metrics, thresholds
 from thalweg.classes import IGNORE
 from thalweg.dataset.chips import ChipReader, Place
 from thalweg.dataset.sampler import lattice
@@ -30,6 +30,7 @@ class Tally:
         self.linear: list[linear.Counts] = [linear.NOTHING] * (classes - 1)
         self.reliability = np.zeros((3, metrics.ECE_BINS))
         self.histogram = np.zeros((2, metrics.PROB_BINS), np.int64)
+        self.ranked = np.zeros((classes, 2, metrics.PROB_BINS), np.int64)
         self._classes = classes
 
     def add_shapes(self, truth: np.ndarray, labels: np.ndarray) -> None:
@@ -54,6 +55,7 @@ class Tally:
         before = self.scenes.get(scene, 0)
         self.scenes[scene] = before + metrics.confusion(truth, labels, self._classes)
         self.reliability += metrics.calibration(truth, probs)
+        self.ranked += thresholds.count(truth, probs)
         if self._classes == 2:
             self.histogram += np.stack(metrics.histogram(truth, probs[1]))
 
@@ -82,25 +84,27 @@ class Panels:
         shapes = [(place.window.height, place.window.width) for place in self._places]
         self._labels = [np.full(shape, IGNORE, np.uint8) for shape in shapes]
         self._probs = [np.zeros(shape, np.uint8) for shape in shapes]
+        self._doubts = [np.zeros(shape, np.uint8) for shape in shapes]
 
     def add(self, scene: str, top: int, probs: np.ndarray) -> None:
         """Takes what it needs of rows (K, h, W) that start at `top`."""
         rows, width = probs.shape[1:]
-        for place, labels, prob in zip(self._places, self._labels, self._probs, strict=True):
+        for place, *planes in zip(self._places, self._labels, self._probs, self._doubts, strict=True):
             row, col, height, span = Window(place.window.row - top, *place.window[1:]).clip((rows, width))
             if place.scene != scene or height == 0 or span == 0:
                 continue
             seen = probs[:, row : row + height, col : col + span]
             at = np.s_[row + top - place.window.row :, col - place.window.col :]
-            labels[at][:height, :span] = seen.argmax(0)
-            prob[at][:height, :span] = np.rint(seen.max(0) * 255)
+            said = (seen.argmax(0), np.rint(seen.max(0) * 255), np.rint(doubt.entropy(seen) * 255))
+            for plane, values in zip(planes, said, strict=True):
+                plane[at][:height, :span] = values
 
     def write(self, path: Path) -> None:
         """Writes panels.npz; the same panels give the same bytes."""
         masks = [self._reader.target(place.scene, place.window, self._part) for place in self._places]
         names = [f"{p.scene} {self._part} row {p.window.row} col {p.window.col}" for p in self._places]
         pictures = [self._rgb(place) for place in self._places]
-        small = {"rgb": pictures, "mask": masks, "labels": self._labels, "prob": self._probs}
+        small = {"rgb": pictures, "mask": masks, "labels": self._labels, "prob": self._probs, "doubt": self._doubts}
         stacks: dict[str, Any] = {name: np.array(planes, np.uint8) for name, planes in small.items()}
         np.savez_compressed(path, **stacks, names=np.array(names, np.str_))
 
@@ -160,9 +164,11 @@ def examine(member: str, predictor: infer.Predictor, reader: ChipReader, chips: 
                 truth = reader.target(scene, whole, part)
                 tally.add_shapes(truth, said)
                 tally.add_blocks(chips[(chips["scene"] == scene) & (chips["part"] == part)], truth, said)
+    seen = {part: tally for part, tally in tallies.items() if tally.scenes}
     return Heldout(
-        member=member, classes=names, parts={part: t.scores(names) for part, t in tallies.items() if t.scenes}
-    )
+        member=member, classes=names, parts={part: tally.scores(names) for part, tally in seen.items()},
+        ranked={part: dict(zip(names, _pairs(tally.ranked), strict=True)) for part, tally in seen.items()},
+    )  # fmt: skip
 
 
 def summary(heldout: Heldout) -> dict[str, dict[str, float]]:
@@ -216,6 +222,10 @@ def _worth_seeing(chips: pd.DataFrame, classes: Sequence[str]) -> tuple[str, pd.
     rows = chips[chips["part"] == part]
     second = np.sort(rows[[f"px_{name}" for name in classes]].to_numpy(), axis=1)[:, -2]
     return part, rows.iloc[np.argsort(-second, kind="stable")[:PANELS]]
+
+
+def _pairs(counts: np.ndarray) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    return [(tuple(others), tuple(own)) for others, own in counts.tolist()]
 
 
 def _nested(matrix: np.ndarray) -> tuple[tuple[int, ...], ...]:

@@ -23,9 +23,12 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0
 
 Source: Okabe and Ito 2008, Color Universal Design, https://jfly.uni-koeln.de/color/ (without its yellow)."""
 DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
-PANELS = ("rgb", "mask", "labels", "prob", "names")
+PANELS = ("rgb", "mask", "labels", "prob", "doubt", "names")
 """Arrays of panels.npz."""
 UNLABELLED_COLOR = "#c8c8c8"
+RIGHT_COLOR, WRONG_COLOR = "#e9ecea", "#c2185b"
+"""Of the error panels."""
+_COLUMNS = ("image", "mask", "prediction", "probability", "error", "uncertainty")
 _TRAINING = (0, (3, 2))
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans", "font.size": 9, "lines.linewidth": 1.6, "figure.constrained_layout.use": True,
@@ -42,6 +45,8 @@ class Chosen(NamedTuple):
     part: str
     """`test` where there is one, else `val`."""
     scores: PartScores
+    ranked: Mapping[str, tuple[Sequence[int], Sequence[int]]]
+    """Class → other pixels and those of the class, per bin of its probability."""
 
 
 @contextmanager
@@ -72,7 +77,7 @@ def draw_learning_curves(curves: pd.DataFrame, members: Sequence[str]) -> Figure
     keys = [Line2D([], [], color="#555555", label="validation"),
             Line2D([], [], color="#555555", linewidth=1, linestyle=_TRAINING, label="training")]  # fmt: skip
     loss.legend(handles=keys, loc="upper right")
-    _member_legend(figure, members)
+    member_legend(figure, members)
     return figure
 
 
@@ -93,7 +98,7 @@ def draw_reliability(chosen: Mapping[str, Chosen]) -> Figure:
     curve.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=(0, (4, 3)))
     edges = np.linspace(0, 1, metrics.ECE_BINS + 1)
     labels, lowest, worst = [], 1.0, 1.0
-    for number, (member, (part, scores)) in enumerate(chosen.items()):
+    for number, (member, (part, scores, _)) in enumerate(chosen.items()):
         counts = np.array(scores.reliability)
         pixels, confidence, hits = counts[:, counts[0] > 0]
         look: dict[str, Any] = {"color": member_color(number), "linestyle": member_dash(number)}
@@ -105,7 +110,7 @@ def draw_reliability(chosen: Mapping[str, Chosen]) -> Figure:
     curve.set(xlim=(lowest, 1), ylim=(min(lowest, worst) - 0.05, 1.02))
     _label(share, "", "confidence (largest probability)", "pixels")
     share.set_yticks([])
-    _member_legend(figure, labels)
+    member_legend(figure, labels)
     return figure
 
 
@@ -133,40 +138,54 @@ def draw_confusion(member: str, chosen: Chosen, names: Sequence[str]) -> Figure:
 
 
 def draw_panels(panels: Mapping[str, np.ndarray], legend: Sequence[ClassInfo]) -> Figure:
-    """Held-out windows of one member: image, mask, prediction, and probability of what it predicted."""
-    rgb, mask, labels, prob, names = (panels[key] for key in PANELS)
+    """Held-out windows of one member: image, mask, prediction, probability of what it predicted, error, uncertainty."""
+    rgb, mask, labels, prob, doubt, names = (panels[key] for key in PANELS)
     rows = len(rgb)
-    figure = Figure(figsize=(8.6, 2.25 * rows + 0.6))
-    grid = figure.subplots(rows, 4, squeeze=False)
-    shade = None
+    figure = Figure(figsize=(12, 2.1 * rows + 0.6))
+    grid = figure.subplots(rows, len(_COLUMNS), squeeze=False)
+    shades: dict[int, Any] = {}
     for row in range(rows):
-        pictures = (rgb[row], paint(mask[row], legend), paint(labels[row], legend))
-        for axes, picture in zip(grid[row], pictures, strict=False):
-            axes.imshow(picture, interpolation="nearest")
-        shade = grid[row, 3].imshow(prob[row] / 255, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
+        wrong = paint_errors(mask[row], labels[row])
+        pictures = {0: rgb[row], 1: paint(mask[row], legend), 2: paint(labels[row], legend), 4: wrong}
+        for column, picture in pictures.items():
+            grid[row, column].imshow(picture, interpolation="nearest")
+        for column, values, ramp in ((3, prob[row], "viridis"), (5, doubt[row], "magma")):
+            shades[column] = grid[row, column].imshow(values / 255, cmap=ramp, vmin=0, vmax=1, interpolation="nearest")
         grid[row, 0].set_xlabel(" ", fontsize=7)
         grid[row, 0].annotate(str(names[row]), (0, 0), (0, -4), xycoords="axes fraction", textcoords="offset points",
                               va="top", fontsize=7, color="#666666").set_in_layout(False)  # fmt: skip
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
-    for axes, title in zip(grid[0], ("image", "mask", "prediction", "probability"), strict=True):
+    for axes, title in zip(grid[0], _COLUMNS, strict=True):
         axes.set_title(title)
-    if shade is not None:
-        figure.colorbar(shade, ax=grid[:, 3].tolist(), fraction=0.06, aspect=18 * rows)
-    keys = [Patch(facecolor=info.color, edgecolor="#888888", label=info.name) for info in legend]
-    keys.append(Patch(facecolor=UNLABELLED_COLOR, edgecolor="#888888", label="no label, or another part"))
-    figure.legend(handles=keys, loc="outside lower left", ncols=6)
+    for column, shade in shades.items():
+        figure.colorbar(shade, ax=grid[:, column].tolist(), fraction=0.06, aspect=18 * rows)
+    looks = [(info.color, info.name) for info in legend]
+    looks += [(UNLABELLED_COLOR, "no label, or another part"), (RIGHT_COLOR, "right"), (WRONG_COLOR, "wrong")]
+    keys = [Patch(facecolor=color, edgecolor="#888888", label=label) for color, label in looks]
+    figure.legend(handles=keys, loc="outside lower left", ncols=8)
     return figure
+
+
+def paint_errors(mask: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8: where labels differ from the mask, where they agree, and where the mask says nothing."""
+    colors = _rgb_bytes(UNLABELLED_COLOR, RIGHT_COLOR, WRONG_COLOR)
+    painted: np.ndarray = colors[np.where(mask == IGNORE, 0, 1 + (mask != labels))]
+    return painted
 
 
 def paint(labels: np.ndarray, legend: Sequence[ClassInfo]) -> np.ndarray:
     """(H, W) class ids as (H, W, 3) uint8 in the legend's colours; ignored pixels are grey."""
     colors = np.zeros((IGNORE + 1, 3), np.uint8)
     colors[: len(legend)] = [info.rgb for info in legend]
-    colors[IGNORE] = np.round(np.array(to_rgb(UNLABELLED_COLOR)) * 255)
+    colors[IGNORE] = _rgb_bytes(UNLABELLED_COLOR)[0]
     painted: np.ndarray = colors[labels]
     return painted
+
+
+def _rgb_bytes(*colors: str) -> np.ndarray:
+    return np.array([np.round(np.array(to_rgb(color)) * 255) for color in colors], np.uint8)
 
 
 def member_color(number: int) -> str:
@@ -188,7 +207,8 @@ def _label(axes: Axes, title: str, x: str, y: str) -> None:
     axes.grid(True, axis="y")
 
 
-def _member_legend(figure: Figure, labels: Sequence[str]) -> None:
+def member_legend(figure: Figure, labels: Sequence[str]) -> None:
+    """A legend of members above the axes."""
     handles = [
         Line2D([], [], color=member_color(number), linestyle=member_dash(number), linewidth=3, label=label)
         for number, label in enumerate(labels)

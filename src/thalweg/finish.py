@@ -20,7 +20,6 @@ from thalweg.dataset.chips import ChipReader
 from thalweg.dataset.sampler import lattice
 from thalweg.errors import TrainingError
 from thalweg.examine import Panels, examine, held_out, summary
-from thalweg.fit import is_out_of_memory
 from thalweg.manifest.calibration import Calibration
 from thalweg.manifest.card import ModelCard
 from thalweg.manifest.chips import Stats
@@ -28,6 +27,7 @@ from thalweg.manifest.heldout import Heldout
 from thalweg.models import Network
 from thalweg.params.models import Calibrate
 from thalweg.places import find_places
+from thalweg.trainer import is_out_of_memory
 
 PIXELS = 500_000
 """That a calibration is fitted on, at most, the same share of every window. Neighbours err alike, so that more would

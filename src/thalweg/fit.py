@@ -1,45 +1,28 @@
 """Runs Lightning's trainer on a task: progress, logs, early stopping, resuming, and its failures as our errors."""
 
 import itertools
-import logging
-import signal
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
-from lightning.pytorch.utilities.exceptions import SIGTERMException
-from rich.console import Console
-from torch._dynamo.exc import TorchDynamoException
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from torch.utils.data import DataLoader
 
-from thalweg import models, optimise, resume
+from thalweg import models, optimise, resume, trainer
 from thalweg.active.loader import Batches
-from thalweg.errors import DeviceMemoryError, TrainingError
+from thalweg.errors import TrainingError
 from thalweg.params.train import Train
 from thalweg.resume import Keeper
 from thalweg.task import MONITOR, SegmentationTask
+from thalweg.trainer import EpochLines
 from thalweg.watch import loggers
 
 RANGE_STEPS = 100
 """Steps of the range test that `lr: auto` runs."""
-_NO_MEMORY = (
-    "out of memory",
-    "not enough memory",
-    "can't allocate memory",
-    "Cannot allocate memory",
-    "CUDNN_STATUS_ALLOC_FAILED",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "is killed by signal: Killed",
-)
-"""Parts of messages."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +36,8 @@ class Fitted:
     """Epochs that an earlier, killed run had done."""
     lr: float
     """The highest rate of the schedule."""
+    loggers: Sequence[Any]
+    """Lightning's, still open."""
 
 
 def fit(task: SegmentationTask, train: Train, training: Batches, validation: DataLoader[Any] | None,
@@ -84,21 +69,23 @@ def fit(task: SegmentationTask, train: Train, training: Batches, validation: Dat
     patience = EarlyStopping(MONITOR, mode="max", patience=member.patience, check_on_train_epoch_end=True)
     stopping = [patience] if validation else []
     on_terminal = sys.stderr.isatty()
-    lines = [] if on_terminal else [EpochLines()]
+    lines = [] if on_terminal else [EpochLines(("train_loss", "val_loss", MONITOR, "val_accuracy", "lr"))]
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # filling costs a tenth
-    with _quiet(), _translated(task, train):
+    batch = f"batch_size {member.batch_size} × chip_px {member.chip_px}"
+    with trainer.quiet(), trainer.translated(f"models.{task.name}", batch, train):
         left = resume.found(state)
         if member.lr == "auto" and left is None:
             task.lr = find_lr(task, training, train.accelerator)
-        trainer = pl.Trainer(
+        kept = loggers.build(train.loggers, run, task.name, member.model_dump(mode="json"))
+        lightning = pl.Trainer(
             accelerator=train.accelerator, devices=train.devices, num_nodes=train.num_nodes, strategy=train.strategy,
-            precision=_precision(train), gradient_clip_val=member.clip_norm, accumulate_grad_batches=member.accumulate,
-            max_epochs=member.max_epochs, logger=loggers.build(train.loggers, run, task.name),
+            precision=trainer.precision(train), gradient_clip_val=member.clip_norm,
+            accumulate_grad_batches=member.accumulate, max_epochs=member.max_epochs, logger=kept,
             profiler=loggers.profiler(train.profiler, run), callbacks=[*stopping, *watchers, keeper, *lines],
             deterministic="warn", num_sanity_val_steps=0, use_distributed_sampler=False, enable_model_summary=False,
             enable_progress_bar=on_terminal, log_every_n_steps=len(training))  # fmt: skip
-        trainer.fit(task, training, validation, ckpt_path=left, weights_only=False)
-    return Fitted(keeper, str(trainer.strategy.root_device), keeper.resumed_from, task.lr)
+        lightning.fit(task, training, validation, ckpt_path=left, weights_only=False)
+    return Fitted(keeper, str(lightning.strategy.root_device), keeper.resumed_from, task.lr, kept)
 
 
 def find_lr(task: SegmentationTask, training: Batches, accelerator: str = "auto") -> float:
@@ -143,81 +130,3 @@ def _endless(training: Batches) -> Iterator[Any]:
         if hasattr(training.sampler, "set_epoch"):
             training.sampler.set_epoch(epoch)
         yield from training
-
-
-def _precision(train: Train) -> Any:
-    return optimise.auto_precision(train.accelerator) if train.precision == "auto" else train.precision
-
-
-class EpochLines(Checkpoint):
-    """One line per epoch, where there is no terminal for a bar; a Checkpoint, so that the rate is logged by then."""
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Prints the epoch's scores to standard error."""
-        wanted = ("train_loss", "val_loss", MONITOR, "val_accuracy", "lr")
-        scores = (
-            f"{key} {float(trainer.callback_metrics[key]):.4g}" for key in wanted if key in trainer.callback_metrics
-        )
-        name = getattr(pl_module, "name", "")
-        Console(stderr=True, highlight=False, soft_wrap=True).print(
-            f"{name} epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {'  '.join(scores)}"
-        )
-
-
-@contextmanager
-def _translated(task: SegmentationTask, train: Train) -> Iterator[None]:
-    try:
-        yield
-    except SIGTERMException:
-        raise SystemExit(128 + signal.SIGTERM) from None
-    except MisconfigurationException as error:
-        fault = " ".join(str(error).split())
-        raise TrainingError(
-            f"train: this machine cannot run {train.accelerator} × {train.devices} ({fault}); set accelerator: auto"
-        ) from error
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise DeviceMemoryError(
-            f"models.{task.name}: the device's memory does not hold batch_size {task.member.batch_size} × chip_px "
-            f"{task.member.chip_px}; lower batch_size"
-        ) from error
-    except TorchDynamoException as error:
-        fault = " ".join(str(error).split())[:200]
-        raise TrainingError(
-            f"models.{task.name}: train.compile is true, but torch cannot compile it here ({fault}); set compile: false"
-        ) from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether it says that memory does not suffice: PyTorch has an error of its own for one of its many ways alone.
-
-    Source: messages of c10's allocators, cuDNN, cuBLAS, and of torch's loader where the kernel ends a process of it.
-    """
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _NO_MEMORY)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            # Frozen stages are: their batch norms keep their statistics.
-            warnings.filterwarnings("ignore", ".*in eval mode at the start of training")
-            # Loader processes do not pay for memory maps.
-            warnings.filterwarnings("ignore", ".*does not have many workers")
-            # The record lies there already; Lightning's logger only replaces its own file.
-            warnings.filterwarnings("ignore", ".*exists and is not empty")
-            # Said by us where it matters: `keep: last` trains without a validation part.
-            warnings.filterwarnings("ignore", ".*have no `val_dataloader`")
-            # Lightning 2.6 calls torch's LeafSpec, which torch 2.14 deprecates.
-            warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

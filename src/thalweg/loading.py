@@ -13,16 +13,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from thalweg import models
-from thalweg.active.costs import Plan, of_chip
+from thalweg.active.costs import NOBODY, Before, Plan, of_chip
 from thalweg.active.irreducible import Irreducible
 from thalweg.active.loader import ActiveLoader, Batches, PoolChips
 from thalweg.active.scorer import Scorer
 from thalweg.dataset.chips import ChipReader, Chips, stack
-from thalweg.dataset.choose import choose, other_side, weigh
+from thalweg.dataset.choose import alone, choose, other_side, weigh
 from thalweg.dataset.sampler import EpochSampler, lattice
 from thalweg.errors import DegradedDataWarning, SceneError, TrainingError
 from thalweg.manifest.card import read_card
 from thalweg.manifest.chips import Stats, read_chips, read_stats
+from thalweg.manifest.costs import read_costs
 from thalweg.models import Network
 from thalweg.params.active import Active
 from thalweg.params.models import Member
@@ -95,7 +96,7 @@ class Judge:
 
 def loaders(member: Member, train: Train, data: Data, judge: Judge) -> tuple[Batches, DataLoader[Any] | None]:
     """The training loader, whose plan follows the epoch, and that of validation, each row once (None without rows)."""
-    chips = Chips(data.reader, "train", other_side(data.part("train"), member.holdout))
+    chips = Chips(data.reader, "train", *_counting(member, data))
     plain = _loader(chips, _sampler(member, data, 1), member.batch_size, train,
                     drop_last=member.chips_per_epoch >= member.batch_size)  # fmt: skip # batch norm fails on one chip
     training: Batches = plain
@@ -114,10 +115,11 @@ def plan(member: Member, training: Batches, data: Data, judge: Judge) -> Plan:
     chip = of_chip(judge.network, pixels)
     trained = min(len(training) * member.batch_size, member.chips_per_epoch)
     if not isinstance(training, ActiveLoader):
-        return Plan(trained, 0, 0, chip, chip)
+        return Plan(trained, 0, 0, chip, chip, NOBODY)
     scorer = training.scorer
     judging = chip if scorer.network is judge.network else of_chip(scorer.network, pixels)
-    return Plan(trained, trained * scorer.active.pool * scorer.passes, scorer.active.warmup_epochs, chip, judging)
+    return Plan(trained, trained * scorer.active.pool * scorer.passes, scorer.active.warmup_epochs, chip, judging,
+                training.before)  # fmt: skip
 
 
 def _active(member: Member, active: Active, train: Train, data: Data, judge: Judge,
@@ -134,9 +136,22 @@ def _active(member: Member, active: Active, train: Train, data: Data, judge: Jud
     size = member.batch_size * active.every * active.pool
     count = min(len(plain) * member.batch_size, member.chips_per_epoch) * active.pool
     sampler = _sampler(member, data, active.pool, count)
-    away = other_side(data.part("train"), member.holdout)
-    pool = _loader(PoolChips(data.reader, "train", known, away), sampler, size, train, drop_last=False)
-    return ActiveLoader(plain, pool, scorer, member.batch_size, member.seed)
+    chips = PoolChips(data.reader, "train", known, *_counting(member, data))
+    pool = _loader(chips, sampler, size, train, drop_last=False)
+    return ActiveLoader(plain, pool, scorer, member.batch_size, member.seed, _before(active, known, judge.after))
+
+
+def _before(active: Active, known: Irreducible | None, after: Path | None) -> Before:
+    """What the judge has cost until now, where there is one beside the network itself."""
+    if after is None or (known is None and active.judge == "self"):
+        return NOBODY
+    return Before(read_costs(after).flops, known.flops() if known else 0)
+
+
+def _counting(member: Member, data: Data) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Windows whose labels are another member's, and those whose labels alone count."""
+    rows, grids = data.part("train"), {name: scene.grid for name, scene in data.reader.scenes.items()}
+    return other_side(rows, member.holdout), alone(rows, member, grids)
 
 
 def _sampler(member: Member, data: Data, pool: int, count: int | None = None) -> EpochSampler:

@@ -136,16 +136,3 @@ def range_rates(count: int) -> list[float]:
     """Rates of a range test, evenly spaced in their logarithm."""
     low, high = (math.log(edge) for edge in RANGE)
     return [math.exp(low + (high - low) * k / max(count - 1, 1)) for k in range(count)]
-
-
-def auto_precision(accelerator: str) -> str:
-    """What `precision: auto` means on this machine, in Lightning's words.
-
-    bfloat16 only where the card computes in it (compute capability 8 on); float16 where it has tensor cores (7 on); a
-    Pascal card is slower in float16 than in float32.
-    """
-    if accelerator in ("cpu", "mps") or not torch.cuda.is_available():
-        return "32-true"
-    if torch.cuda.is_bf16_supported(including_emulation=False):
-        return "bf16-mixed"
-    return "16-mixed" if torch.cuda.get_device_capability()[0] >= 7 else "32-true"

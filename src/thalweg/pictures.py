@@ -19,7 +19,7 @@ from rasterio.warp import reproject
 from thalweg import raster
 from thalweg.classes import IGNORE, ClassInfo
 from thalweg.errors import RasterError
-from thalweg.grid import Grid, Window
+from thalweg.grid import Grid, Window, cut
 from thalweg.manifest.scene import NODATA, Scene
 
 MAX_PX = 900
@@ -67,17 +67,28 @@ def shrink(grid: Grid, max_px: int = MAX_PX) -> Grid:
 
 def draw_classes(labels: np.ma.MaskedArray[Any, Any], legend: Sequence[ClassInfo], caption: str) -> Picture:
     """Classes (H, W) in the legend's colours; masked pixels are see-through."""
-    palette = np.zeros((256, 3), np.uint8)
-    palette[: len(legend)] = [info.rgb for info in legend]
-    return _paletted(labels.filled(IGNORE).astype(np.uint8), palette, IGNORE, caption)
+    return _picture("png", classes_png(labels.filled(IGNORE), legend), labels.shape, caption)
 
 
 def draw_measure(values: np.ma.MaskedArray[Any, Any], low: float, high: float, ramp: str, caption: str) -> Picture:
     """A measure on a colour ramp of matplotlib from `low` to `high`; masked pixels are see-through."""
-    level = np.clip((values.astype(np.float64) - low) / (high - low), 0, 1) * (LEVELS - 1)
+    content = measure_png(np.ma.filled(values.astype(np.float64), np.nan), low, high, ramp)
+    return _picture("png", content, values.shape, caption)
+
+
+def classes_png(labels: np.ndarray, legend: Sequence[ClassInfo]) -> bytes:
+    """A PNG of classes (H, W) in the legend's colours; `IGNORE` is see-through."""
+    palette = np.zeros((256, 3), np.uint8)
+    palette[: len(legend)] = [info.rgb for info in legend]
+    return _paletted(labels.astype(np.uint8), palette)
+
+
+def measure_png(values: np.ndarray, low: float, high: float, ramp: str) -> bytes:
+    """A PNG of a measure (H, W) on a colour ramp of matplotlib from `low` to `high`; NaN is see-through."""
+    level = np.clip((values - low) / (high - low), 0, 1) * (LEVELS - 1)
     palette = np.zeros((256, 3), np.uint8)
     palette[:LEVELS] = ramp_colors(ramp, LEVELS)
-    return _paletted(np.ma.filled(level.round(), IGNORE).astype(np.uint8), palette, IGNORE, caption)
+    return _paletted(np.nan_to_num(level.round(), nan=IGNORE).astype(np.uint8), palette)
 
 
 def ramp_colors(ramp: str, count: int) -> np.ndarray:
@@ -85,18 +96,22 @@ def ramp_colors(ramp: str, count: int) -> np.ndarray:
     return np.round(mpl.colormaps[ramp](np.linspace(0, 1, count))[:, :3] * 255).astype(np.uint8)
 
 
-def draw_image(scenes: Sequence[Scene], grid: Grid, used: np.ndarray) -> Picture | None:
+def gradient(ramp: str) -> str:
+    """A ramp of matplotlib as the colours of a CSS gradient."""
+    return ", ".join(f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in ramp_colors(ramp, 9).tolist())
+
+
+def draw_image(scenes: Sequence[Scene], grid: Grid, used: np.ndarray, choice: int = 0) -> Picture | None:
     """What the satellite saw on a grid, from the scenes' images, the first one that has a pixel; None if none has.
 
     Args:
         scenes: Of one pixel grid definition, in any CRS; of a time series, its first date is shown.
         grid: Small grid of the map beside which it stands.
         used: (H, W) bool, pixels that the map speaks about; they alone decide the contrast, so that clouds do not.
+        choice: Which of `choices` is shown.
     """
-    record = scenes[0].record
-    dates = max(len(record.dates), 1)
-    channels = [channel.name.split("/")[-1] for channel in record.channels[: len(record.channels) // dates]]
-    numbers, kind = choose_channels(channels)
+    channels = shown_channels(scenes[0])
+    numbers, kind = choices(channels)[choice]
     seen = np.full((len(numbers), *grid.shape_yx), np.nan)
     for scene in scenes:
         seen = np.where(np.isnan(seen).any(0), _averaged(scene, numbers, grid), seen)
@@ -104,11 +119,15 @@ def draw_image(scenes: Sequence[Scene], grid: Grid, used: np.ndarray) -> Picture
     if blank.all():
         return None
     shown = used & ~blank if (used & ~blank).any() else ~blank
-    rgba = np.zeros((*grid.shape_yx, 4), np.uint8)
-    rgba[..., :3] = np.moveaxis(np.stack([_stretched(plane, shown) for plane in seen]), 0, -1)
-    rgba[..., 3] = np.where(blank, 0, 255)
+    rgb = np.moveaxis(np.stack([stretched(plane, *spread(plane[shown])) for plane in seen]), 0, -1)
     names = " ".join(dict.fromkeys(channels[number - 1] for number in numbers))
-    return _encoded(Image.fromarray(rgba), "webp", f"The image, {kind} ({names})", quality=86, method=4)
+    return _picture("webp", image_webp(rgb, ~blank), grid.shape_yx, f"The image, {kind} ({names})")
+
+
+def image_webp(rgb: np.ndarray, there: np.ndarray, method: int = 4) -> bytes:
+    """A WebP of (H, W, 3) uint8, see-through where not `there` (H, W); `method` 0 is quick, 4 is small."""
+    rgba = np.dstack([rgb, np.where(there, 255, 0).astype(np.uint8)])
+    return _encoded(Image.fromarray(rgba), "webp", quality=86, method=method)
 
 
 def _averaged(scene: Scene, numbers: list[int], grid: Grid) -> np.ndarray:
@@ -129,12 +148,35 @@ def _averaged(scene: Scene, numbers: list[int], grid: Grid) -> np.ndarray:
     return planes
 
 
-def choose_channels(channels: Sequence[str]) -> tuple[list[int], str]:
-    """1-based channels to show as red, green, blue, and what to call that."""
+def chip_webp(scene: Scene, window: Window) -> bytes:
+    """A WebP of a chip in natural colours where there are any, contrast by its valid pixels; nodata is see-through."""
+    numbers, _ = choices(shown_channels(scene))[0]
+    stored = cut(scene.image, window, NODATA)[..., [number - 1 for number in numbers]]
+    seen = np.moveaxis(stored, -1, 0).astype(np.float64)
+    there = (seen != NODATA).all(0)
+    shown = there & (cut(scene.valid, window, 0) != 0)
+    shown = shown if shown.any() else there
+    spans = [spread(plane[shown]) if shown.any() else (0.0, 1.0) for plane in seen]
+    bright = np.stack([stretched(plane, *span) for plane, span in zip(seen, spans, strict=True)], -1)
+    return image_webp(bright, there)
+
+
+def shown_channels(scene: Scene) -> list[str]:
+    """Names of a scene's channels; of a time series, those of its first date."""
+    record = scene.record
+    dates = max(len(record.dates), 1)
+    return [channel.name.split("/")[-1] for channel in record.channels[: len(record.channels) // dates]]
+
+
+def choices(channels: Sequence[str]) -> list[tuple[list[int], str]]:
+    """What can be shown as red, green, blue: 1-based channels and what to call that, the most natural first."""
+    found: dict[str, list[int]] = {}
     for names, kind in _RGB_CHOICES:
         if set(names) <= set(channels):
-            return [channels.index(name) + 1 for name in names], kind
-    return ([1, 2, 3], "false colour") if len(channels) >= 3 else ([1, 1, 1], "one channel")
+            found.setdefault(kind, [channels.index(name) + 1 for name in names])
+    if not found:
+        found = {"false colour": [1, 2, 3]} if len(channels) >= 3 else {"one channel": [1, 1, 1]}
+    return [(numbers, kind) for kind, numbers in found.items()]
 
 
 def scale_bar(grid: Grid) -> tuple[str, float]:
@@ -153,27 +195,43 @@ def embed(path: Path, caption: str) -> Picture | None:
     content = path.read_bytes()
     with Image.open(io.BytesIO(content)) as image:
         width, height = image.size
-    return Picture(_uri("png", content), width, height, caption)
+    return Picture(to_uri("png", content), width, height, caption)
 
 
-def _stretched(plane: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    low, high = np.percentile(plane[shown], (2, 98))
+def plain_png(rgb: np.ndarray) -> bytes:
+    """A PNG of (H, W, 3) uint8."""
+    return _encoded(Image.fromarray(rgb), "png", optimize=True)
+
+
+def spread(values: np.ndarray) -> tuple[float, float]:
+    """What is shown black and what white: the 2nd and 98th percentile."""
+    low, high = np.percentile(values, (2, 98))
+    return float(low), float(high)
+
+
+def stretched(plane: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Values as bytes, `low` is 0 and `high` 255; NaN is 0."""
     level = (np.nan_to_num(plane) - low) / max(high - low, 1e-9)
-    stretched: np.ndarray = np.round(np.clip(level, 0, 1) * 255).astype(np.uint8)
-    return stretched
+    bright: np.ndarray = np.round(np.clip(level, 0, 1) * 255).astype(np.uint8)
+    return bright
 
 
-def _paletted(index: np.ndarray, palette: np.ndarray, clear: int, caption: str) -> Picture:
+def _paletted(index: np.ndarray, palette: np.ndarray) -> bytes:
     image = Image.fromarray(index).convert("P")
     image.putpalette(palette.tobytes())
-    return _encoded(image, "png", caption, transparency=clear, optimize=True)
+    return _encoded(image, "png", transparency=IGNORE, optimize=True)
 
 
-def _encoded(image: Image.Image, kind: str, caption: str, **options: Any) -> Picture:
+def _encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
-    return Picture(_uri(kind, buffer.getvalue()), image.width, image.height, caption)
+    return buffer.getvalue()
 
 
-def _uri(kind: str, content: bytes) -> str:
+def _picture(kind: str, content: bytes, shape_yx: Sequence[int], caption: str) -> Picture:
+    return Picture(to_uri(kind, content), shape_yx[1], shape_yx[0], caption)
+
+
+def to_uri(kind: str, content: bytes) -> str:
+    """A picture's bytes as text that stands in a page."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,8 +1,9 @@
 """Figures and tables of what members learned and how they err, drawn from files alone.
 
-`target/` gets `history.csv` and `confusion.csv` (long tables, for `dvc plots show`), `learning_curves.png`,
-`reliability.png`, and per member `confusion/<member>.png` and `panels/<member>.png`. The same input gives the same
-bytes: matplotlib's own settings and font, no backend, no software or date in the files.
+`target/` gets long tables for `dvc plots show` (`history.csv`, `confusion.csv`, `precision_recall.csv`,
+`reliability.csv`, `classes.csv`), `scores.json` for `dvc metrics diff`, pictures of the same for the report, and per
+member `confusion/<member>.png` and `panels/<member>.png`. The same input gives the same bytes: matplotlib's own
+settings and font, no backend, no software or date in the files.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,9 +13,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from thalweg import figures
+from thalweg import by_class, curves, figures
 from thalweg.errors import StageError
 from thalweg.figures import Chosen
+from thalweg.manifest import write_json
 from thalweg.manifest.heldout import Heldout, read_heldout
 from thalweg.params.classes import Classes
 
@@ -42,16 +44,24 @@ def build_plots(history: Path, heldout: Path, members: Sequence[str], classes: C
         raise StageError(
             "params.yaml names no member under 'models', so nothing can be plotted; `make use RECIPE=<name>`"
         )
-    curves = read_histories(history, members)
+    learned = read_histories(history, members)
     everyone = [*members, *yardsticks]
     chosen = {member: choose_part(read_heldout(heldout / member)) for member in everyone}
     for folder in (target, target / "confusion", target / "panels"):
         folder.mkdir(parents=True, exist_ok=True)
-    curves.to_csv(target / "history.csv", index=False, lineterminator="\n")
-    to_confusion_table(chosen, classes.names).to_csv(target / "confusion.csv", index=False, lineterminator="\n")
+    tables = {
+        "history": learned, "confusion": to_confusion_table(chosen, classes.names),
+        "precision_recall": curves.to_precision_recall(chosen, classes.names),
+        "reliability": curves.to_reliability(chosen), "classes": curves.to_class_scores(chosen, classes.names),
+    }  # fmt: skip
+    for name, table in tables.items():
+        table.to_csv(target / f"{name}.csv", index=False, lineterminator="\n")
+    write_json(curves.to_headline(chosen, classes.names), target / "scores.json")
     with figures.plain_style():
-        _save(figures.draw_learning_curves(curves, members), target / "learning_curves.png")
+        _save(figures.draw_learning_curves(learned, members), target / "learning_curves.png")
         _save(figures.draw_reliability(chosen), target / "reliability.png")
+        _save(by_class.draw_precision_recall(chosen, classes.names), target / "precision_recall.png")
+        _save(by_class.draw_class_scores(tables["classes"], everyone, classes.names), target / "classes.png")
         for member in everyone:
             _save(figures.draw_confusion(member, chosen[member], classes.names), target / "confusion" / f"{member}.png")
             panels = heldout / member / "panels.npz"
@@ -88,14 +98,14 @@ def choose_part(heldout: Heldout) -> Chosen:
     for part in ("test", "val"):
         scores = heldout.parts.get(part)
         if scores is not None and np.sum(scores.confusion):
-            return Chosen(part, scores)
+            return Chosen(part, scores, heldout.ranked[part])
     raise StageError(f"member '{heldout.member}' has no labelled pixel in test or val; give them some in 'split'")
 
 
 def to_confusion_table(chosen: Mapping[str, Chosen], names: Sequence[str]) -> pd.DataFrame:
     """Long table `member`, `part`, `actual`, `predicted`, `pixels`, `share` (of the actual class, 0…1)."""
     rows = []
-    for member, (part, scores) in chosen.items():
+    for member, (part, scores, _) in chosen.items():
         matrix = np.array(scores.confusion)
         shares = figures.row_shares(matrix)
         rows += [

@@ -55,6 +55,35 @@ def outlines(color: str) -> str:
     return ET.tostring(root, "unicode")
 
 
+def category_outlines(field: str, colors: Mapping[str, str]) -> str:
+    """QML of polygons: translucent, coloured by the value of a field."""
+    root = ET.Element("qgis", version=_VERSION, styleCategories="Symbology")
+    renderer = ET.SubElement(root, "renderer-v2", type="categorizedSymbol", attr=field)
+    categories, symbols = ET.SubElement(renderer, "categories"), ET.SubElement(renderer, "symbols")
+    for number, (value, color) in enumerate(colors.items()):
+        ET.SubElement(categories, "category", value=value, label=value, symbol=str(number), render="true")
+        _fill(symbols, str(number), f"{_rgb(color)},50", f"{_rgb(color)},255")
+    return ET.tostring(root, "unicode")
+
+
+def three_bands(bands: Sequence[tuple[int, float, float]]) -> ET.Element:
+    """The `pipe` of a raster shown in colour: number, black and white of the red, green and blue band.
+
+    Black and white are in the band's own unit, since QGIS applies scale and offset before it stretches.
+    """
+    pipe = ET.Element("pipe")
+    colors = ("red", "green", "blue")
+    numbers = {f"{color}Band": str(band) for color, (band, _, _) in zip(colors, bands, strict=True)}
+    fixed = {"type": "multibandcolor", "opacity": "1", "alphaBand": "-1", "nodataColor": ""}
+    renderer = ET.SubElement(pipe, "rasterrenderer", fixed | numbers)
+    for color, (_, black, white) in zip(colors, bands, strict=True):
+        stretch = ET.SubElement(renderer, f"{color}ContrastEnhancement")
+        said = {"minValue": f"{black:g}", "maxValue": f"{white:g}", "algorithm": "StretchToMinimumMaximum"}
+        for tag, text in said.items():
+            ET.SubElement(stretch, tag).text = text
+    return pipe
+
+
 def choice_form(field: str, choices: Sequence[str], color: str) -> str:
     """QML of points that are filled in: small crosses, and a form in which one of some words is chosen."""
     root = ET.Element("qgis", version=_VERSION, styleCategories="Symbology|Fields|Forms")

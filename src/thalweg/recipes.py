@@ -57,6 +57,7 @@ def remove_leftovers(root: Path) -> list[str]:
     recipe = Recipe(root / params.PARAMS_FILE)
     named: dict[str, Collection[str]] = {
         "preprocess": recipe.grids,
+        "pretrain": recipe.encoders,
         "train": recipe.models,
         "crossval": recipe.crossval,
         "yardstick": recipe.yardsticks,
@@ -85,6 +86,8 @@ def build_members(path: Path) -> Recipe:
     from thalweg.active import scorer  # noqa: PLC0415
     from thalweg.preprocess.channels import formulas_of  # noqa: PLC0415
     from thalweg.preprocess.series import check_series  # noqa: PLC0415
+    from thalweg.pretrain import run  # noqa: PLC0415
+    from thalweg.pretrain.encoder import on_meta  # noqa: PLC0415
 
     recipe = Recipe(path)
     for grid_name, grid in recipe.grids.items():
@@ -100,6 +103,11 @@ def build_members(path: Path) -> Recipe:
             reducers.check(ensemble.reducer, ensemble.weights is not None)
         except EnsembleError as error:
             raise ParamsError(f"{path}: ensembles.{name}: {error}") from error
+    for name, encoder in recipe.encoders.items():
+        try:
+            run.build_method(encoder, recipe.grids[encoder.grid].count, on_meta)
+        except ParamsError as error:
+            raise ParamsError(f"{path}: encoders.{name} cannot be built: {error}") from error
     for name, member in recipe.models.items():
         grid = recipe.grids[member.grid]
         channels = grid.count

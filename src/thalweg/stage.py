@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import rich
 import typer
 from filelock import FileLock, Timeout
 
@@ -20,6 +21,8 @@ from thalweg.errors import DegradedDataWarning, StageError, ThalwegError
 
 STAGING = Path(".cache/staging")
 _LOCK = ".lock"
+QUIET = "THALWEG_QUIET"
+"""Environment variable of `thalweg --quiet`: stages that a command starts show no progress either."""
 _PR_SET_PDEATHSIG = 1
 """Source: prctl(2)."""
 
@@ -40,11 +43,20 @@ def run_app(app: typer.Typer) -> None:
     """The same for an app of several commands."""
     signal.signal(signal.SIGTERM, _terminate)
     warnings.showwarning = _warn(warnings.showwarning)
+    if os.environ.get(QUIET):
+        be_quiet()
+    color = False if os.environ.get("NO_COLOR") else None  # rich heeds it by itself, click does not
     try:
-        app()
+        app(color=color)
     except ThalwegError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
+        typer.secho(f"error: {error}", fg="red", err=True, color=color)
         sys.exit(1)
+
+
+def be_quiet() -> None:
+    """No progress from here on, here and in the processes that this one starts; results, warnings and errors stay."""
+    os.environ[QUIET] = "1"
+    rich.reconfigure(quiet=True)
 
 
 @contextmanager

@@ -6,13 +6,15 @@ input was shifted; `metrics/crossval/<member>.json` is a record of its own.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from thalweg.errors import StageError
 from thalweg.manifest.crossval import CrossvalScores, read_crossval
+from thalweg.params.models import Member
 
 Scores = dict[str, float]
 _LOWER_IS_BETTER = frozenset({"ece"})
@@ -125,6 +127,8 @@ class Line(NamedTuple):
     """One per key; None where the file has none."""
     leads: tuple[bool, ...]
     """Whether the value is the best of its column."""
+    spans: tuple[tuple[float, float] | None, ...]
+    """Per value its 95 % interval over blocks of ground, where the file has one."""
 
 
 def table(rows: Sequence[Standing], part: str, keys: Sequence[str]) -> tuple[Line, ...]:
@@ -145,9 +149,41 @@ def table(rows: Sequence[Standing], part: str, keys: Sequence[str]) -> tuple[Lin
     crowded = len(found) > 1
     return tuple(
         Line(row, note, tuple(scores.get(key) for key in keys),
-             tuple(crowded and key in scores and scores[key] == best for key, best in zip(keys, top, strict=True)))
+             tuple(crowded and key in scores and scores[key] == best for key, best in zip(keys, top, strict=True)),
+             tuple(_span(scores, key) for key in keys))
         for row, note, scores in found
     )  # fmt: skip
+
+
+def _span(scores: Scores, key: str) -> tuple[float, float] | None:
+    low, high = scores.get(f"{key}_lo"), scores.get(f"{key}_hi")
+    return None if low is None or high is None else (low, high)
+
+
+class SeedLine(NamedTuple):
+    """Members that differ in their seed alone."""
+
+    members: tuple[str, ...]
+    means: tuple[float | None, ...]
+    stds: tuple[float | None, ...]
+    """Sample standard deviation over the seeds; both one per key, None where a member has no score."""
+
+
+def over_seeds(rows: Sequence[Standing], members: Mapping[str, Member], part: str,
+               keys: Sequence[str]) -> tuple[SeedLine, ...]:  # fmt: skip
+    """The spread over seeds, of members that are the same but for it and have scores in a part."""
+    groups: dict[str, list[Standing]] = {}
+    for row in rows:
+        if row.name in members and not row.ensemble and part in row.parts:
+            groups.setdefault(members[row.name].model_copy(update={"seed": 0}).model_dump_json(), []).append(row)
+    lines = []
+    for group in groups.values():
+        columns = [[row.parts[part][key] for row in group if key in row.parts[part]] for key in keys]
+        full = [column if len(column) == len(group) > 1 else None for column in columns]
+        if len(group) > 1:
+            means, stds = (tuple(of(column) if column else None for column in full) for of in (fmean, stdev))
+            lines.append(SeedLine(tuple(row.name for row in group), means, stds))
+    return tuple(lines)
 
 
 def headline(standings: Standings, class_names: Sequence[str]) -> str:

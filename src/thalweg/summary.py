@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from thalweg import params
+from thalweg.machine import runs_root
 from thalweg.manifest import write_json
 from thalweg.manifest.runs import CONSOLE, Run, read_newest
 from thalweg.params.classes import Classes
@@ -73,7 +74,7 @@ def build(root: Path, unfinished: Collection[str], only: Collection[str] | None 
             done = target not in unfinished and not stuck
             tried = not stuck and (only is None or target in only)
             status = "ok" if done else "failed" if tried else "skipped"
-            run = read_newest(root / "runs", name) if stage == "train" else None
+            run = read_newest(runs_root(root), name) if stage == "train" else None
             row = _row(name, stage, status, scored.get(name) if done else None, run, key, root)
             if night and status == "failed" and (run is None or run.folder.name < night.log.stem):
                 said = night.failures.get(target, _SILENT)
@@ -102,9 +103,14 @@ def lines(key: str, rows: Sequence[Row]) -> tuple[str, ...]:
 def _row(name: str, stage: str, status: str, scored: Standing | None, run: Run | None, key: str, root: Path) -> Row:
     parts, facts = scored.parts if scored else {}, run.facts if run else {}
     test, val = (parts.get(part, {}).get(key) for part in ("test", "val"))
-    log = str((run.folder / CONSOLE).relative_to(root)) if run else None
+    log = _below(root, run.folder / CONSOLE) if run else None
     ended = _KILLED if facts.get("status") == "running" else facts.get("error")
     return Row(name, stage, status, test, val, facts.get("seconds"), log, ended if status == "failed" else None)
+
+
+def _below(root: Path, path: Path) -> str:
+    """A path below the project as the project sees it, any other (OUTPUT_ROOT) as it is."""
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
 def _scores(row: Row) -> str:

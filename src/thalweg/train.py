@@ -2,6 +2,7 @@
 
 import gc
 import importlib.metadata
+import json
 import math
 import shutil
 import warnings
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from thalweg import class_weights as formulas
 from thalweg import contract, models, resume, watch, weights
+from thalweg.active.costs import Plan
 from thalweg.active.ledger import COSTS, Ledger
 from thalweg.dataset.sampler import lattice
 from thalweg.errors import DegradedDataWarning, DeviceMemoryError, TrainingError
@@ -25,6 +27,8 @@ from thalweg.fit import Fitted, fit
 from thalweg.loading import Data, Judge, loaders, plan, read_data
 from thalweg.manifest import write_json
 from thalweg.manifest.card import CARD, SCHEMA, WEIGHTS, ModelCard, Normalisation, write_card
+from thalweg.manifest.costs import write_costs
+from thalweg.manifest.encoder import read_encoder_card
 from thalweg.manifest.heldout import write_heldout
 from thalweg.manifest.provenance import git_commit
 from thalweg.manifest.scene import scene_files, shared_preparation
@@ -32,7 +36,9 @@ from thalweg.params.classes import Classes
 from thalweg.params.models import Member
 from thalweg.params.train import Train
 from thalweg.task import SegmentationTask
+from thalweg.watch import artifacts, canvas
 from thalweg.watch.record import Record, recorded
+from thalweg.weights import pretrained
 
 PACKAGES = ("lightning", "numpy", "thalweg", "torch", "torchgeo")
 CODE = (
@@ -51,11 +57,11 @@ CODE = (
     "resume.py",
     "task.py",
     "train.py",
+    "trainer.py",
 )
 """What a training follows from, beside its architecture's file."""
 SHOWN = 4
 """Chips that are shown after every epoch."""
-_NATURAL = ("B04", "B03", "B02")
 _LOOKS_ON = {"loggers", "watch", "profiler", "workers"}
 """Params of a training that change nothing of its result."""
 
@@ -81,7 +87,7 @@ class Places:
     resume: Path
     """What a killed training leaves for the next."""
     after: Path | None = None
-    """What the member comes after: a holdout member's folder."""
+    """What the member comes after: a holdout member's folder, or an encoder's."""
     cache: Path = Path(".cache")
     """Of losses of a holdout member, computed once."""
 
@@ -119,22 +125,29 @@ def _attempt(name: str, member: Member, train: Train, classes: Classes, places: 
     sections = {"train": train, f"models.{name}": member, "classes": classes}
     with recorded(places.runs, name, sections) as record:
         data = read_data(name, member, places.scenes, places.split)
-        card = draft_card(name, member, classes, data)
+        card = started_from(draft_card(name, member, classes, data), _encoder(member, places))
         check_scenes(card, data)
-        task, fitted, state = _fit(name, member, train, classes, card, data, places, record)
+        task, fitted, state, spent = _fit(name, member, train, classes, card, data, places, record)
         _write(card, task, fitted, data, places)
-        record.add(epochs=len(fitted.keeper.history))
+        costs = spent.until(len(fitted.keeper.history))
+        write_costs(costs, places.model)
+        artifacts.hand_over(fitted.loggers, record.folder, name, _artifacts(member.grid, places),
+                            json.loads(places.metrics.read_text("utf-8")))  # fmt: skip
+        record.add(epochs=len(fitted.keeper.history), costs=costs.model_dump(exclude={"schema_version"}))
         shutil.rmtree(state.parent, ignore_errors=True)
 
 
 def _fit(name: str, member: Member, train: Train, classes: Classes, card: ModelCard, data: Data, places: Places,
-         record: Record) -> tuple[SegmentationTask, Fitted, Path]:  # fmt: skip
-    """The trained task, and the state that its training would have been picked up from."""
+         record: Record) -> tuple[SegmentationTask, Fitted, Path, Plan]:  # fmt: skip
+    """The trained task, the state that its training would have been picked up from, and what an epoch of it costs."""
     pl.seed_everything(member.seed, workers=True, verbose=False)
     network = models.network(card)
     started = weights.initialise(network.architecture, card.channels, card.normalisation)
     if started:
         record.add(start=asdict(started))
+    if folder := _encoder(member, places):
+        encoder = pretrained.put_encoder(network.architecture, member.options, folder, f"models.{name}")
+        record.add(encoder={"name": encoder.encoder, "method": encoder.method, "collapsed": encoder.collapsed})
     if member.prior_bias:
         models.set_prior_bias(network, data.shares)
     task = SegmentationTask(name, member, network, classes.names, class_weights(name, member, data),
@@ -145,10 +158,22 @@ def _fit(name: str, member: Member, train: Train, classes: Classes, card: ModelC
     watchers = watch.observers(train, record.folder, _shown(train, classes, data))
     judge = Judge(network, places.after, places.cache)
     training, validation = loaders(member, train, data, judge)
-    ledger = Ledger(plan(member, training, data, judge))
-    fitted = fit(task, train, training, validation, record.folder, state, [*watchers, ledger])
+    spent = plan(member, training, data, judge)
+    fitted = fit(task, train, training, validation, record.folder, state, [*watchers, Ledger(spent)])
     record.add(device=fitted.device, resumed_from_epoch=fitted.resumed_from, lr=fitted.lr)
-    return task, fitted, state
+    return task, fitted, state, spent
+
+
+def _artifacts(grid: str, places: Places) -> dict[str, dict[str, Path]]:
+    """What a service that keeps artifacts gets: the model as it was written, and what it learnt from."""
+    model = {path.name: path for path in sorted(places.model.iterdir())}
+    split = {path.name: path for path in sorted((places.split / grid).iterdir()) if path.is_file()}
+    return {"model": model | {"metrics.json": places.metrics, "history.csv": places.history}, "split": split}
+
+
+def _encoder(member: Member, places: Places) -> Path | None:
+    """Folder of the encoder that a member starts from."""
+    return places.after if member.after.startswith("encoders/") else None
 
 
 def _prior(name: str, data: Data) -> float | None:
@@ -171,9 +196,7 @@ def _shown(train: Train, classes: Classes, data: Data) -> watch.Shown:
     best = rows.iloc[np.argsort(-((counts > 0).sum(1) * 2.0 + rows["valid_fraction"]), kind="stable")[:SHOWN]]
     chips = [data.reader.read(*place, part) for place in lattice(best)] if "panels" in train.watch else []
     names = [channel.name for channel in next(iter(data.reader.scenes.values())).record.channels]
-    natural = [names.index(band) for band in _NATURAL if band in names]
-    red, green, blue = natural if len(natural) == len(_NATURAL) else [min(k, len(names) - 1) for k in range(3)]
-    return watch.Shown(chips, (red, green, blue), tuple(info.color for info in classes.legend))
+    return watch.Shown(chips, canvas.natural(names), tuple(info.color for info in classes.legend))
 
 
 def _halved(member: Member) -> Member | None:
@@ -218,6 +241,19 @@ def draft_card(name: str, member: Member, classes: Classes, data: Data) -> Model
         git_commit=git_commit(),
         products=tuple(sorted({record.product for record in scenes})),
         packages={package: importlib.metadata.version(package) for package in PACKAGES})  # fmt: skip
+
+
+def started_from(card: ModelCard, folder: Path | None) -> ModelCard:
+    """The card of a member that starts from a pre-trained encoder: it takes the z-scores that the encoder learnt on.
+
+    Raises:
+        WeightsError: The encoder was pre-trained on other channels, or on values distributed otherwise.
+    """
+    if folder is None:
+        return card
+    encoder = read_encoder_card(folder)
+    pretrained.check_channels(encoder, card.channels, card.normalisation, f"models.{card.member}")
+    return card.model_copy(update={"normalisation": encoder.normalisation})
 
 
 def check_scenes(card: ModelCard, data: Data) -> None:

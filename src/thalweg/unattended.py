@@ -15,13 +15,15 @@ from contextlib import contextmanager
 from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import IO, NamedTuple, TextIO, cast
 
+import rich
 import typer
 from filelock import FileLock, Timeout
 
 from thalweg import params
 from thalweg.errors import ParamsError, StageError
+from thalweg.params.encoders import EncoderParams
 from thalweg.params.models import Member
 from thalweg.params.yardsticks import Yardstick
 from thalweg.salvage import read_changed_stages
@@ -112,7 +114,8 @@ class _Queue(NamedTuple):
 def _run(queue: _Queue, stages: Sequence[str], whole: bool) -> bool:
     if queue.jobs == 1:
         return _repro(queue, *(() if whole else stages))
-    if not _repro(queue, "split"):
+    encoders = [f"pretrain@{name}" for name in params.load_items(EncoderParams, queue.root / params.PARAMS_FILE)]
+    if not _repro(queue, "split", *encoders):
         return False
     changed = read_changed_stages(queue.root)
     if not _at_once(queue, [stage for stage in stages if stage in changed]):
@@ -153,9 +156,12 @@ def _one(queue: _Queue, words: Sequence[str], before: str, running: list[subproc
         [*_DVC, *words], cwd=queue.root, env=_environment(queue.jobs), text=True, bufsize=1, encoding="utf-8",
         errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
     running.append(process)
-    for line in process.stdout or ():
-        typer.echo(f"{before}{line.rstrip()}")
+    lines = cast(IO[str], process.stdout)
+    for line in lines:
+        if not rich.get_console().quiet:
+            typer.echo(f"{before}{line.rstrip()}")
         queue.said.write(f"{before}{line.rstrip()}\n")
+    lines.close()
     return process.wait() == 0
 
 

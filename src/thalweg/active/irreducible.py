@@ -4,17 +4,22 @@ Source: Mindermann et al. 2022, https://arxiv.org/abs/2206.07137, section 3 (irr
 """
 
 import hashlib
+import math
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from thalweg import models
+from thalweg.active.costs import of_forward
 from thalweg.classes import IGNORE
 from thalweg.dataset.chips import ChipReader
 from thalweg.errors import CardError
 from thalweg.grid import Window, cut
 from thalweg.infer import Predictor, iter_rows
+from thalweg.infer.lattice import How, Lattice
 from thalweg.manifest.card import WEIGHTS, read_card
 from thalweg.manifest.scene import NODATA, Scene
 
@@ -59,13 +64,37 @@ class Irreducible:
                 _write(_losses(predictor, self._reader, name), self._paths[name])
         return len(missing)
 
+    def flops(self) -> int:
+        """Operations that all maps take, whoever made them: forward passes over the windows that are looked at."""
+        card = read_card(self._folder)
+        network, each = models.network(card), dict[int, int]()
+        total = 0
+        for name in self._paths:
+            lattice = Lattice.over(
+                self._reader.scenes[name].grid.shape_yx, card.window_px, How((card.overlap,), "hann")
+            )
+            shown = sum(
+                bool((self._reader.target(name, window, PART) != IGNORE).any())
+                for top in lattice.tops
+                for window in lattice.windows(top)
+            )
+            edge = lattice.window_px
+            if edge not in each:
+                each[edge] = of_forward(network, torch.zeros(1, edge, edge, len(card.channels)))
+            total += shown * each[edge]
+        return total
+
     def mean(self, scene: str, window: Window, wanted: np.ndarray | None = None) -> float:
         """Mean loss over the labelled training pixels of a window, of those `wanted` (h, w); nats, NaN without any."""
-        if scene not in self._maps:
-            self._maps[scene] = np.load(self._paths[scene], mmap_mode="r")
-        losses = cut(self._maps[scene], window, fill=float("nan")).astype(np.float32)
-        known = losses[~np.isnan(losses) if wanted is None else wanted & ~np.isnan(losses)]
-        return float(known.mean()) if known.size else float("nan")
+        if scene not in self._maps:  # a plain view of the map: slicing np.memmap itself costs more than a chip's mean
+            self._maps[scene] = np.asarray(np.load(self._paths[scene], mmap_mode="r"))
+        losses = cut(self._maps[scene], window, fill=float("nan"))
+        known = (losses.ravel() if wanted is None else losses[wanted]).astype(np.float32)
+        total = float(np.add.reduce(known))
+        if math.isnan(total):
+            known = known[~np.isnan(known)]
+            total = float(np.add.reduce(known))
+        return total / known.size if known.size else float("nan")
 
 
 def _losses(predictor: Predictor, reader: ChipReader, name: str) -> np.ndarray:

@@ -6,9 +6,10 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
 from thalweg.active.costs import Plan
+from thalweg.manifest.costs import TrainingCosts
 
-COSTS = ("chips_trained", "chips_scored", "flops_train", "flops_score")
-"""Columns of the history, totals since the first epoch."""
+COSTS = tuple(name for name in TrainingCosts.model_fields if name != "schema_version")
+"""Columns of the history, totals since the first epoch, what came before it included."""
 
 
 class Ledger(Callback):
@@ -19,4 +20,5 @@ class Ledger(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Logs what the epochs up to this one have cost."""
-        pl_module.log_dict(self.plan.until(trainer.current_epoch + 1))
+        costs = self.plan.until(trainer.current_epoch + 1)
+        pl_module.log_dict({name: float(getattr(costs, name)) for name in COSTS})

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from thalweg.active.costs import NOBODY, Before
 from thalweg.active.irreducible import Irreducible
 from thalweg.active.scorer import Scorer
 from thalweg.classes import IGNORE
@@ -20,8 +21,11 @@ _SALT = 0xAC71
 class PoolChips(Chips):
     """Chips with the holdout member's mean loss, NaN where there is none."""
 
-    def __init__(self, reader: ChipReader, part: str, known: Irreducible | None, away: Away | None = None) -> None:
-        super().__init__(reader, part, away)
+    def __init__(
+        self, reader: ChipReader, part: str, known: Irreducible | None, away: Away | None = None,
+        alone: Away | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(reader, part, away, alone)
         self._known = known
 
     def __getitem__(self, place: Place) -> tuple[Any, ...]:
@@ -34,7 +38,7 @@ class ActiveLoader:
     """Batches of the best chips of pools; what is chosen follows from seed, epoch and the network's weights alone."""
 
     def __init__(self, plain: DataLoader[Any], pool: DataLoader[Any], scorer: Scorer, batch_size: int,
-                 seed: int) -> None:  # fmt: skip
+                 seed: int, before: Before = NOBODY) -> None:  # fmt: skip
         """Takes the loader of the warm-up's epochs and one whose batches are whole pools.
 
         Args:
@@ -43,8 +47,9 @@ class ActiveLoader:
             scorer: Chooses.
             batch_size: Chips of a batch.
             seed: The member's.
+            before: What the judge has cost.
         """
-        self._plain, self._pool, self.scorer = plain, pool, scorer
+        self._plain, self._pool, self.scorer, self.before = plain, pool, scorer, before
         self._batch_size, self._seed = batch_size, seed
         self.sampler, self.epoch = self, 0
 

@@ -36,6 +36,8 @@ class AnySize(nn.Module, ABC):
 
     start: Start | None = None
     """The weights that a training begins with."""
+    trunk_at: str | None = None
+    """Path of an encoder whose tensors are named as smp's or timm's, so that `encoders/<name>` can start it."""
     stages: Mapping[str, Sequence[str]]
     """Stage → paths of the modules and parameters in it, from the input on, for freezing."""
 

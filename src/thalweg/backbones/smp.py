@@ -22,6 +22,7 @@ class Smp(AnySize):
         self.net = net
         trunk = "net.encoder.model" if hasattr(net.encoder, "model") else "net.encoder"
         encoder = self.get_submodule(trunk)
+        self.trunk_at = trunk
         self.stages = stages_of(encoder, trunk)
         if weights is not None:
             model = name.removeprefix("tu-").partition(".")[0]

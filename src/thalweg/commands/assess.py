@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from thalweg.commands.bar import busy
 from thalweg.errors import AssessError
 
 if TYPE_CHECKING:
@@ -53,14 +54,16 @@ def sample(
     _check_new(out)
     check_target(out)
     files = read_map(source)
-    strata = design.read_strata(files)
+    with busy(f"measuring the classes of {files.classes}"):
+        strata = design.read_strata(files)
     users = _expected(expect or [], strata.names)
     if points is None:
         if target_se is None or users is None:
             raise AssessError("say how many points there should be: give --points, or --target-se and --expect")
         points = design.sample_size(strata, users, target_se)
     counts = design.allocate(strata, points, allocation.value, least, users)
-    drawn = design.draw(files, strata, counts, seed)
+    with busy("drawing points"):
+        drawn = design.draw(files, strata, counts, seed)
     points_layer = drawn.drop(columns=["stratum"] if show_class else ["stratum", "map_class"])
     for field in ("note", "reference"):
         points_layer.insert(1 + show_class, field, None)
@@ -87,7 +90,8 @@ def estimate(
     from thalweg.assess.estimate import assess  # noqa: PLC0415
     from thalweg.manifest import write_record  # noqa: PLC0415
 
-    found = assess(points)
+    with busy(f"reading {points}"):
+        found = assess(points)
     for line in _iter_lines(found):
         typer.echo(line)
     if out:

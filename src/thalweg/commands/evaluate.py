@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from thalweg.commands.bar import bar
+from thalweg.commands.bar import bar, busy
 from thalweg.commands.said import (
     Bands,
     Date,
@@ -48,14 +48,15 @@ def evaluate(
     memory_gib: MemoryGib = 2.0,
 ) -> None:
     """Scores a model on labelled ground: per class and scene, with calibration error and 95 % intervals by blocks."""
-    from thalweg.evaluate import evaluate as run  # noqa: PLC0415 - torch takes seconds; faults of arguments show first
-    from thalweg.evaluate import to_lines  # noqa: PLC0415
-    from thalweg.infer.lattice import How  # noqa: PLC0415
-    from thalweg.manifest import write_json  # noqa: PLC0415
-    from thalweg.manifest.scene import read_scenes  # noqa: PLC0415
-    from thalweg.predict.source import open_source  # noqa: PLC0415
-    from thalweg.prepare import find_images, prepare  # noqa: PLC0415
-    from thalweg.prepare.labels import labels_of  # noqa: PLC0415
+    with busy("loading torch"):  # takes seconds; faults of arguments show first
+        from thalweg.evaluate import evaluate as run  # noqa: PLC0415
+        from thalweg.evaluate import to_lines  # noqa: PLC0415
+        from thalweg.infer.lattice import How  # noqa: PLC0415
+        from thalweg.manifest import write_json  # noqa: PLC0415
+        from thalweg.manifest.scene import read_scenes  # noqa: PLC0415
+        from thalweg.predict.source import open_source  # noqa: PLC0415
+        from thalweg.prepare import find_images, prepare  # noqa: PLC0415
+        from thalweg.prepare.labels import labels_of  # noqa: PLC0415
 
     said = to_said(bands, scale, offset, nodata, date, pixel_m, elevation, resample)
     found = find_images(images)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from thalweg.commands.bar import busy
 from thalweg.errors import ExportError
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ def export(
     ] = None,
 ) -> None:
     """Writes a model for other programs: stored pixels in, calibrated probabilities out; checked against torch."""
-    from thalweg.export import TOLERANCE, check_installed, load, read_chips, trace, write_onnx, write_torch  # noqa: PLC0415 - torch  # noqa: PLC0415
+    with busy("loading torch"):
+        from thalweg.export import TOLERANCE, check_installed, load, read_chips, trace, write_onnx, write_torch  # noqa: PLC0415 - takes seconds
 
     if onnx is None and torch_export is None:
         raise ExportError("say what to write: --onnx FILE.onnx or --torch-export FILE.pt2, or both")
@@ -28,13 +30,18 @@ def export(
         _check_target(path, suffix)
     if onnx is not None:
         check_installed()
-    deployed, card = load(model)
-    pixels, where = read_chips(card, chips or Path("build/scenes") / card.grid, needed=chips is not None)
-    traced = trace(deployed, card, pixels)
+    with busy(f"tracing {model}"):
+        deployed, card = load(model)
+        pixels, where = read_chips(card, chips or Path("build/scenes") / card.grid, needed=chips is not None)
+        traced = trace(deployed, card, pixels)
     if torch_export is not None:
-        _tell(torch_export, write_torch(deployed, traced, card, pixels, torch_export), traced, where, TOLERANCE)
+        with busy(f"writing and checking {torch_export}"):
+            difference = write_torch(deployed, traced, card, pixels, torch_export)
+        _tell(torch_export, difference, traced, where, TOLERANCE)
     if onnx is not None:
-        _tell(onnx, write_onnx(deployed, traced, card, pixels, onnx), traced, where, TOLERANCE)
+        with busy(f"writing and checking {onnx}"):
+            difference = write_onnx(deployed, traced, card, pixels, onnx)
+        _tell(onnx, difference, traced, where, TOLERANCE)
 
 
 def _check_target(path: Path | None, suffix: str) -> None:

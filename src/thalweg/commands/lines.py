@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from thalweg.commands.bar import busy
+
 
 def lines(
     source: Annotated[Path, typer.Argument(metavar="MAP", help="A map's folder, or its classes.tif.")],
@@ -22,6 +24,7 @@ def lines(
 
     check_target(out)
     files = read_map(source)
-    table = build_lines(files, LineRules(name, max_width_m, spur_widths, min_length_m, tolerance_m))
-    write_vectors(out, {LAYER: table})
+    with busy(f"drawing lines of {name}"):
+        table = build_lines(files, LineRules(name, max_width_m, spur_widths, min_length_m, tolerance_m))
+        write_vectors(out, {LAYER: table})
     typer.echo(f"wrote {out} with {len(table)} lines of {table['length_m'].sum() / 1000:.2f} km in all")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from thalweg import params
+from thalweg.commands.bar import busy
 from thalweg.errors import ParcelError
 
 if TYPE_CHECKING:
@@ -45,11 +46,12 @@ def parcels(
     files = read_map(path)
     if missing := [each for each in (*parcels, *([regions] if regions else [])) if not each.is_file()]:
         raise ParcelError(f"{missing[0]} is missing; give the path of a file")
-    fields = open_parcels(parcels, files.grid, layer, id_field, truth, band)
-    areas = None if regions is None else Regions(regions, files.grid, region_name)
-    ground = _ground(files, grid)
-    found = assess_parcels(files, fields, ground, border_m, areas)
-    write_assessed(found, out)
+    with busy("asking the map about each parcel"):
+        fields = open_parcels(parcels, files.grid, layer, id_field, truth, band)
+        areas = None if regions is None else Regions(regions, files.grid, region_name)
+        ground = _ground(files, grid)
+        found = assess_parcels(files, fields, ground, border_m, areas)
+        write_assessed(found, out)
     typer.echo(f"wrote {out} with {len(found.parcels)} parcels, {int(found.parcels['label'].notna().sum())} on the map")
     if not found.scores:
         why = f"there is no {_SPLIT}" if ground is None else "no test ground under the map has a truth"

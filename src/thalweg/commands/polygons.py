@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from thalweg.commands.bar import busy
+
 
 def polygons(
     source: Annotated[Path, typer.Argument(metavar="MAP", help="A map's folder, or its classes.tif.")],
@@ -24,6 +26,7 @@ def polygons(
     check_target(out)
     files = read_map(source)
     rules = Rules(tuple(classes or files.names), min_area_m2, max_hole_m2, tolerance_m)
-    table = build_polygons(files, rules)
-    write_vectors(out, {LAYER: table})
+    with busy(f"drawing polygons of {files.classes}"):
+        table = build_polygons(files, rules)
+        write_vectors(out, {LAYER: table})
     typer.echo(f"wrote {out} with {len(table)} polygons")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from thalweg.commands.bar import bar, track
+from thalweg.commands.bar import bar, busy, track
 from thalweg.commands.said import (
     Bands,
     Date,
@@ -58,10 +58,11 @@ def predict(
     Needs no project, no DVC and no training data: the model's card says how images are prepared and what they must be.
     Started again after a kill, it goes on where it was.
     """
-    from thalweg.predict.apply import Settings  # noqa: PLC0415 - torch takes seconds; faults of arguments show first
-    from thalweg.predict.run import Order  # noqa: PLC0415
-    from thalweg.predict.source import open_source  # noqa: PLC0415
-    from thalweg.prepare import find_images  # noqa: PLC0415
+    with busy("loading torch"):  # takes seconds; faults of arguments show first
+        from thalweg.predict.apply import Settings  # noqa: PLC0415
+        from thalweg.predict.run import Order  # noqa: PLC0415
+        from thalweg.predict.source import open_source  # noqa: PLC0415
+        from thalweg.prepare import find_images  # noqa: PLC0415
 
     said = to_said(bands, scale, offset, nodata, date, pixel_m, elevation, resample)
     views: Literal[1, 8] = 8 if tta else 1
@@ -124,5 +125,7 @@ def _tell_estimates(order: "Order", scratch: Path) -> None:
     from thalweg.predict.estimate import to_lines  # noqa: PLC0415
     from thalweg.predict.run import estimates  # noqa: PLC0415
 
-    for line in to_lines(estimates(order, scratch)):
+    with busy("timing some windows"):
+        found = estimates(order, scratch)
+    for line in to_lines(found):
         typer.echo(line)

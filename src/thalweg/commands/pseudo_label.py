@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from thalweg import params
+from thalweg.commands.bar import busy
 from thalweg.errors import RoundError
 from thalweg.params.classes import Classes
 from thalweg.params.round import Round
@@ -35,7 +36,8 @@ def pseudo_label(
     rules = Rules(confidence, entropy, disagreement, _shares(max_share or [], classes.names))
     earlier = read_round(Path(params.load(Round).input))
     project = Project(classes, params.load(Split), Path("build/scenes"), Path("build/split"), earlier)
-    record = write_pseudo_labels(_named(maps), rules, project, out)
+    with busy("looking for what the maps are sure of"):
+        record = write_pseudo_labels(_named(maps), rules, project, out)
     for name, pixels in record.class_px.items():
         typer.echo(f"{name:24} {pixels:10d} pixels")
     nearest = "beyond twice the buffer" if record.nearest_m is None else f"{record.nearest_m:.0f} m"

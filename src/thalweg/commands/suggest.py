@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from thalweg import params
+from thalweg.commands.bar import busy
 from thalweg.params.grids import GridParams
 from thalweg.params.round import Round
 from thalweg.params.split import Split
@@ -48,7 +49,8 @@ def suggest(
     ground = Ground(
         scenes, grid or coarsest, folder, split.block_m, split.buffer_m, read_round(Path(params.load(Round).input))
     )
-    layers = find(maps, Wish(Weights(doubt, novelty, typical, cost), count, by, least), ground)
+    with busy("ranking blocks"):
+        layers = find(maps, Wish(Weights(doubt, novelty, typical, cost), count, by, least), ground)
     ranked, held = layers[SUGGESTIONS], layers[APART]
     for row in ranked.itertuples():
         typer.echo(f"{row.rank:4d}  {row.block:14} {row.score:.3f}  {row.reason}")

@@ -90,27 +90,46 @@ Away = Mapping[str, np.ndarray]
 class Chips:
     """A map-style dataset for torch's loader whose index is a `Place`: what is read follows from the place alone."""
 
-    def __init__(self, reader: ChipReader, part: str, away: Away | None = None) -> None:
-        """Takes the scenes, a part, and windows whose labels are another member's, whatever reaches into them."""
+    def __init__(self, reader: ChipReader, part: str, away: Away | None = None, alone: Away | None = None) -> None:
+        """Takes the scenes and a part.
+
+        Args:
+            reader: The scenes.
+            part: Whose labels count.
+            away: Windows whose labels are another member's, whatever reaches into them.
+            alone: Windows outside which no label counts; None: there are no such.
+        """
         self.reader = reader
         self.part = part
         self._away = away or {}
+        self._alone = alone
 
     def __getitem__(self, place: Place) -> tuple[np.ndarray, np.ndarray]:
         pixels, target = self.reader.read(place.scene, place.window, self.part)
-        for row, col, size in self._reached(place):
-            rows = slice(max(row - place.window.row, 0), max(row - place.window.row + size, 0))
-            target[rows, max(col - place.window.col, 0) : max(col - place.window.col + size, 0)] = IGNORE
+        if self._away:
+            target[_inside(self._away, place)] = IGNORE
+        if self._alone is not None:
+            target[~_inside(self._alone, place)] = IGNORE
         return pixels, target
 
-    def _reached(self, place: Place) -> list[list[int]]:
-        if place.scene not in self._away:
-            return []
-        (rows, cols, sizes), window = self._away[place.scene].T, place.window
-        hit = (rows < window.row + window.height) & (rows + sizes > window.row)
-        hit &= (cols < window.col + window.width) & (cols + sizes > window.col)
-        found: list[list[int]] = self._away[place.scene][hit].tolist()
-        return found
+
+def _inside(windows: Away, place: Place) -> np.ndarray:
+    """(h, w) bool: pixels of a place that lie in one of the windows."""
+    found = np.zeros((place.window.height, place.window.width), bool)
+    for row, col, size in _reached(windows, place):
+        rows = slice(max(row - place.window.row, 0), max(row - place.window.row + size, 0))
+        found[rows, max(col - place.window.col, 0) : max(col - place.window.col + size, 0)] = True
+    return found
+
+
+def _reached(windows: Away, place: Place) -> list[list[int]]:
+    if place.scene not in windows:
+        return []
+    (rows, cols, sizes), window = windows[place.scene].T, place.window
+    hit = (rows < window.row + window.height) & (rows + sizes > window.row)
+    hit &= (cols < window.col + window.width) & (cols + sizes > window.col)
+    found: list[list[int]] = windows[place.scene][hit].tolist()
+    return found
 
 
 def stack(chips: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

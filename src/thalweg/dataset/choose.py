@@ -81,6 +81,18 @@ def _side(chips: pd.DataFrame, holdout: Holdout | None) -> pd.DataFrame:
     return chips[chips["block"].isin(aside) == (holdout.use == "holdout")]
 
 
+def alone(chips: pd.DataFrame, member: Member, grids: Mapping[str, Grid]) -> dict[str, np.ndarray] | None:
+    """Per scene the windows (N, 3: row, column, edge) whose labels count, where `train_prop` or `train_count` choose.
+
+    Chips are moved by up to half a row's edge: without this a tenth of the rows would show labels of four times the
+    ground. None: all labels count.
+    """
+    if member.train_prop is None and member.train_count is None:
+        return None
+    rows = choose(chips, member, grids)
+    return {str(scene): each[["row", "col", "size"]].to_numpy() for scene, each in rows.groupby("scene")}
+
+
 def _subset(chips: pd.DataFrame, member: Member) -> pd.DataFrame:
     """A seeded choice of rows that contains every smaller one, in the table's order."""
     if member.train_prop is None and member.train_count is None:
@@ -88,8 +100,20 @@ def _subset(chips: pd.DataFrame, member: Member) -> pd.DataFrame:
     count = member.train_count or max(round((member.train_prop or 1.0) * len(chips)), 1)
     if count > len(chips):
         raise TrainingError(f"train_count is {count}, but there are {len(chips)} training chips; lower it")
-    order = np.random.default_rng([member.seed, _SUBSET]).permutation(len(chips))
+    order = _stratified(chips, np.random.default_rng([member.seed, _SUBSET]))
     return chips.iloc[np.sort(order[:count])]
+
+
+def _stratified(chips: pd.DataFrame, random: np.random.Generator) -> np.ndarray:
+    """An order of the rows whose every beginning has its share of each stratum: rows by the rarest class in them."""
+    counts = chips[[name for name in chips.columns if name.startswith("px_")]].to_numpy()
+    rare_first = np.argsort(counts.sum(0), kind="stable")
+    strata = rare_first[(counts[:, rare_first] > 0).argmax(1)]
+    key = np.empty(len(chips))
+    for stratum in np.unique(strata):
+        rows = np.flatnonzero(strata == stratum)
+        key[random.permutation(rows)] = (np.arange(len(rows)) + random.random()) / len(rows)
+    return np.argsort(key, kind="stable")
 
 
 def _inside(chips: pd.DataFrame, area: tuple[tuple[float, float], ...], grids: Mapping[str, Grid]) -> np.ndarray:

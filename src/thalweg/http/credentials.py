@@ -14,11 +14,10 @@ from pathlib import Path
 
 from thalweg.errors import CredentialsError
 from thalweg.http.secret import Secret
+from thalweg.machine import ENV_FILE, read_settings
 
 LOGIN, PASSWORD, TOTP = "COPERNICUS_LOGIN", "COPERNICUS_PASS", "COPERNICUS_TOTP"
 S3_KEY, S3_SECRET = "COPERNICUS_S3_KEY", "COPERNICUS_S3_SECRET"
-ENV_FILE = Path(".env")
-_LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*")
 _TOTP_STEP_S = 30
 
 
@@ -69,7 +68,7 @@ def read_credentials(file: Path = ENV_FILE) -> Credentials:
     Raises:
         CredentialsError: Login or password is in neither.
     """
-    said = _read_settings(file)
+    said = read_settings(file, "COPERNICUS_")
     login, password = _require(said, file, LOGIN, PASSWORD)
     totp = said.get(TOTP)
     return Credentials(login, password, Secret(totp) if totp else None)
@@ -81,7 +80,7 @@ def read_s3_keys(file: Path = ENV_FILE) -> tuple[Secret, Secret]:
     Raises:
         CredentialsError: One of them is in neither.
     """
-    key, secret = _require(_read_settings(file), file, S3_KEY, S3_SECRET)
+    key, secret = _require(read_settings(file, "COPERNICUS_"), file, S3_KEY, S3_SECRET)
     return key, secret
 
 
@@ -102,21 +101,3 @@ def _require(said: Mapping[str, str], file: Path, *names: str) -> list[Secret]:
             "fill it in, and leave it out of git"
         )
     return [Secret(said[name]) for name in names]
-
-
-def _read_settings(file: Path) -> dict[str, str]:
-    """What `.env` says, overruled by what the environment says."""
-    said: dict[str, str] = {}
-    if file.is_file():
-        for line in file.read_text("utf-8").splitlines():
-            if match := _LINE.fullmatch(line):
-                said[match[1]] = _unquoted(match[2])
-    return said | {name: value for name, value in os.environ.items() if name.startswith("COPERNICUS_") and value}
-
-
-def _unquoted(text: str) -> str:
-    """A value as shells read it; a password may hold '#', so only ' #' begins a comment."""
-    if len(text) > 1 and text[0] in "'\"":
-        end = text.find(text[0], 1)
-        return text[1:end] if end > 0 else text
-    return re.split(r"\s+#", text, maxsplit=1)[0]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+import rich
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -119,7 +120,7 @@ class Screen:
 @contextmanager
 def watch(files: int, size: int, console: Console | None = None) -> Iterator[Progress]:
     """Shows a fetch of so many files and bytes, as the place allows: bars on a terminal, else lines on stderr."""
-    console = console or Console(file=sys.stderr)
+    console = console or Console(file=sys.stderr, quiet=rich.get_console().quiet)
     if not console.is_terminal:
         yield Lines(files, size, console)
         return

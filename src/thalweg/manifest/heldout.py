@@ -1,7 +1,8 @@
 """`build/heldout/<member>/`: what a member says about ground it has not trained on, for plots and the report.
 
 Files: `scores.json` (this record) and `panels.npz` (a few held-out windows as pictures: `rgb` (N, h, w, 3) uint8,
-`mask` and `labels` (N, h, w) uint8, `prob` (N, h, w) uint8 of the predicted class × 255, `names` (N,) text).
+`mask` and `labels` (N, h, w) uint8, `prob` (N, h, w) uint8 of the predicted class × 255, `doubt` (N, h, w) uint8
+normalised entropy of all classes × 255, `names` (N,) text).
 """
 
 from pathlib import Path
@@ -34,6 +35,8 @@ class Heldout(Record):
     member: str
     classes: tuple[str, ...]
     parts: dict[str, PartScores]
+    ranked: dict[str, dict[str, tuple[tuple[int, ...], tuple[int, ...]]]]
+    """Part → class → pixels of other classes, and of the class, per bin of the class's probability (256 bins)."""
 
 
 def read_heldout(folder: Path) -> Heldout:

@@ -37,6 +37,7 @@ class DynamicUNet(AnySize):
         self.join = _Residual(before + channels)
         self.head = nn.Conv2d(before + channels, classes, 1)
         self.stages = stages_of(self.trunk, "trunk")
+        self.trunk_at = "trunk"
         if weights is not None:
             self.prepare(channels, Start(weights, backbone, "trunk", "conv1.weight"))
 

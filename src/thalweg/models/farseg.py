@@ -24,6 +24,7 @@ class FarSegNet(AnySize):
         trunk.conv1 = nn.Conv2d(channels, trunk.conv1.out_channels, 7, stride=2, padding=3, bias=False)
         del trunk.fc  # the classifier head of the ResNet, which FarSeg never calls
         self.stages = stages_of(trunk, "farseg.backbone")
+        self.trunk_at = "farseg.backbone"
         if weights is not None:
             self.prepare(channels, Start(weights, backbone, "farseg.backbone", "conv1.weight"))
 

@@ -19,6 +19,8 @@ from ruamel.yaml.error import YAMLError
 from thalweg.errors import ParamsChangedError, ParamsError
 
 PARAMS_FILE = Path("params.yaml")
+NOTHING = "masks/none.yaml"
+"""What a param that DVC tracks as a path names where nothing is needed: a path that is always there."""
 
 _loaded: dict[tuple[Path, str], str] = {}
 

@@ -7,9 +7,6 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 from thalweg.params import Section
 from thalweg.params.active import Active
 
-NOTHING = "masks/none.yaml"
-"""What `after` names where a member needs nothing: a path that is always there, as DVC wants one."""
-
 Calibrate = Literal["none", "temperature", "vector"]
 """`temperature`: one number for all classes; `vector`: a scale and a shift per class (thalweg/calibrate.py)."""
 
@@ -132,7 +129,8 @@ class Member(Section):
     oversample: Oversample | None
     """Null draws rare classes as often as they come."""
     train_prop: float | None = Field(gt=0, le=1)
-    """Share of the training rows that are used, chosen by the seed; a smaller share is part of a larger. Null: all."""
+    """Share of the training rows whose labels are used, chosen by the seed so that rows of rare classes have their
+    share; a smaller share is part of a larger. Null: all."""
     train_count: int | None = Field(ge=1)
     """Or their number. Normalisation and class weights stay those of all training pixels."""
     area: tuple[tuple[float, float], ...] | None = Field(min_length=3)

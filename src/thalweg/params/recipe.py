@@ -3,21 +3,22 @@
 from pathlib import Path
 
 from thalweg.errors import ParamsError
-from thalweg.params import load, load_items, read_yaml
+from thalweg.params import NOTHING, load, load_items, read_yaml
 from thalweg.params.classes import Classes
 from thalweg.params.crossval import Crossval
+from thalweg.params.encoders import EncoderParams
 from thalweg.params.ensembles import Ensemble
 from thalweg.params.fetch import Fetch
 from thalweg.params.grids import GridParams
 from thalweg.params.masks import Masks
-from thalweg.params.models import NOTHING, ClassWeights, Member
+from thalweg.params.models import ClassWeights, Member
 from thalweg.params.round import Round
 from thalweg.params.split import Split
 from thalweg.params.train import Train
 from thalweg.params.yardsticks import Yardstick
 
 _PLAIN = (Fetch, Classes, Masks, Split, Round, Train)
-_ITEMS = (GridParams, Member, Crossval, Yardstick, Ensemble)
+_ITEMS = (GridParams, EncoderParams, Member, Crossval, Yardstick, Ensemble)
 
 
 class Recipe:
@@ -41,6 +42,7 @@ class Recipe:
         self.round = load(Round, path=path)
         self.train = load(Train, path=path)
         self.grids = load_items(GridParams, path)
+        self.encoders = load_items(EncoderParams, path)
         self.models = load_items(Member, path)
         self.crossval = load_items(Crossval, path)
         self.yardsticks = load_items(Yardstick, path)
@@ -51,6 +53,7 @@ class Recipe:
         self._check_maps()
         self._check_weights()
         self._check_order()
+        self._check_encoders()
 
     def _check_names(self) -> None:
         for section, items in (("grids", self.grids), ("models", self.models), ("ensembles", self.ensembles)):
@@ -97,10 +100,10 @@ class Recipe:
     def _check_order(self) -> None:
         """What a member comes after is there, of its grid, and does not come after the member itself."""
         for name, member in self.models.items():
-            if name in self.crossval and member.after.startswith("models/"):
+            if name in self.crossval and member.after != NOTHING:
                 raise ParamsError(
-                    f"{self.path}: crossval names '{name}', which comes after {member.after}: that member saw ground "
-                    f"of every fold; set models.{name}.after to {NOTHING}, or take it out of crossval"
+                    f"{self.path}: crossval names '{name}', which comes after {member.after}: that saw ground of "
+                    f"every fold; set models.{name}.after to {NOTHING}, or take it out of crossval"
                 )
             seen, at = [name], member
             while at.after.startswith("models/"):
@@ -139,6 +142,33 @@ class Recipe:
                 "use: rest here"
             )
 
+    def _check_encoders(self) -> None:
+        """Grids of encoders are there, and a member that starts from one has the channels that it learnt on."""
+        for name, encoder in self.encoders.items():
+            if encoder.grid not in self.grids:
+                raise ParamsError(f"{self.path}: encoders.{name}.grid is '{encoder.grid}', which 'grids' does not have")
+        for name, member in self.models.items():
+            if not member.after.startswith("encoders/"):
+                continue
+            first = member.after.removeprefix("encoders/")
+            if first not in self.encoders:
+                known = ", ".join(self.encoders) or "nothing"
+                raise ParamsError(
+                    f"{self.path}: models.{name}.after is '{member.after}', but 'encoders' has no {first}; it has "
+                    f"{known}"
+                )
+            if self.encoders[first].depth < int(member.options.get("depth", 0)):
+                raise ParamsError(
+                    f"{self.path}: models.{name}.options.depth is {member.options['depth']}, but {member.after} is "
+                    f"pre-trained to depth {self.encoders[first].depth}; lower the one or raise the other"
+                )
+            mine, theirs = (_channels(self.grids[grid]) for grid in (member.grid, self.encoders[first].grid))
+            if mine != theirs:
+                raise ParamsError(
+                    f"{self.path}: models.{name} of grid {member.grid} has the channels {mine}, but {member.after} of "
+                    f"grid {self.encoders[first].grid} has {theirs}; give both the same"
+                )
+
     def _check_yardsticks(self) -> None:
         for name, yardstick in self.yardsticks.items():
             if yardstick.grid not in self.grids:
@@ -170,3 +200,13 @@ class Recipe:
                     f"{self.path}: ensembles.{name}.outputs.lines.class is '{lines.name}', which 'classes' does not "
                     "have; correct it"
                 )
+
+
+def _channels(grid: GridParams) -> str:
+    """Channels of a scene in order, and how often where they come date by date."""
+    names = ", ".join((*grid.bands, *grid.channels, *(band for other in grid.further for band in other.bands)))
+    return names if grid.series is None else f"{grid.series.bins} × {names}"
+
+
+SECTIONS = (*((model, False) for model in _PLAIN), *((model, True) for model in _ITEMS))
+"""Model of every section, and whether it maps names to such."""

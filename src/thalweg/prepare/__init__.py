@@ -13,6 +13,7 @@ from pathlib import Path
 from thalweg import contract, params
 from thalweg.errors import ImageError
 from thalweg.grid import Grid
+from thalweg.machine import data_path
 from thalweg.manifest.card import ModelCard
 from thalweg.manifest.products import Product, write_products
 from thalweg.manifest.scene import PACK, SCENE, Pack, Scene, read_scenes
@@ -43,7 +44,7 @@ def find_images(given: Sequence[str]) -> list[Path]:
     """
     found: list[Path] = []
     for name in given:
-        path = Path(name)
+        path = data_path(Path(name))
         here = [path] if path.exists() else _matching(path)
         if not here:
             what = "finds nothing" if any(letter in name for letter in "*?[") else "is not there"
@@ -113,8 +114,9 @@ def _groups(card: ModelCard, images: Sequence[Path], said: Said, room: Path) -> 
             "scene folders that `dvc repro preprocess` made, or train the member again"
         )
     grid = params.parse(GridParams, card.preparation | {"products": "*", "pack": 1}, "preparation", Path("card.json"))
-    products = [describe(image, card, grid, said) for image in images]
-    products += [describe(image, card, grid, said, "elevation") for image in said.elevation]
+    units = {channel.name.rpartition("/")[2]: channel.unit for channel in card.channels}
+    products = [describe(image, units, grid, said) for image in images]
+    products += [describe(image, units, grid, said, "elevation") for image in said.elevation]
     _check_names(products)
     groups: dict[str, _Group] = {}
     for product in products:

@@ -11,12 +11,12 @@ import numpy as np
 
 from thalweg import raster
 from thalweg.errors import ImageError
-from thalweg.manifest.card import ModelCard
 from thalweg.manifest.products import Product, ProductFile
 from thalweg.params.grids import GridParams
 from thalweg.sources import sha256_of
 
 Form = Literal["safe", "raster", "folder", "netcdf"]
+_REFLECTANCE = "reflectance"
 _CUBES = (".nc", ".nc4", ".h5")
 
 
@@ -49,9 +49,16 @@ class _Values:
     offset: float | dict[str, float]
 
 
-def describe(path: Path, card: ModelCard, grid: GridParams, said: Said,
+def describe(path: Path, units: Mapping[str, str], grid: GridParams, said: Said,
              role: Literal["scene", "elevation"] = "scene") -> Product:  # fmt: skip
-    """A path as a product of the grid that the card's member reads.
+    """A path as a product of a grid.
+
+    Args:
+        path: Of an image.
+        units: Of bands by name; those that it does not name are reflectance.
+        grid: What is to be made of it.
+        said: What it does not say itself.
+        role: What it is for.
 
     Raises:
         ImageError: It is no image, or does not say which band is which, or what its numbers mean.
@@ -66,8 +73,8 @@ def describe(path: Path, card: ModelCard, grid: GridParams, said: Said,
         _check_raster(path, said)
     wanted = _wanted(path, grid)
     bands = _bands(path, form, wanted, said, _unneeded(grid))
-    values = _values(path, form, bands, card, said)
-    return _product(path, form, bands, values, said.nodata, _unit(card, wanted[0]), said, role)
+    values = _values(path, form, bands, units, said)
+    return _product(path, form, bands, values, said.nodata, units.get(wanted[0], _REFLECTANCE), said, role)
 
 
 def _form(path: Path) -> Form:
@@ -157,7 +164,7 @@ def _holds(dtype: np.dtype[Any], value: float) -> bool:
     return value.is_integer() and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max
 
 
-def _values(path: Path, form: Form, bands: Mapping[str, int | str], card: ModelCard, said: Said) -> _Values:
+def _values(path: Path, form: Form, bands: Mapping[str, int | str], units: Mapping[str, str], said: Said) -> _Values:
     if said.scale is not None or form != "raster":
         return _Values(1.0 if said.scale is None else said.scale, said.offset or 0.0)
     with raster.opened(path) as dataset:
@@ -166,7 +173,7 @@ def _values(path: Path, form: Form, bands: Mapping[str, int | str], card: ModelC
         offsets = {name: float(dataset.offsets[number - 1]) for name, number in numbers.items()}
         whole = np.dtype(dataset.dtypes[0]).kind in "iu"
     untold = all(scale == 1 for scale in scales.values()) and not any(offsets.values())
-    if untold and whole and _unit(card, next(iter(bands))) == "reflectance":
+    if untold and whole and units.get(next(iter(bands)), _REFLECTANCE) == _REFLECTANCE:
         raise ImageError(
             f"{path} holds {dataset.dtypes[0]} without a scale, but the model reads reflectance; say "
             "--scale 0.0001 (and --offset -1000 for Sentinel-2 numbers since baseline 04.00), or tag the file with "
@@ -175,11 +182,6 @@ def _values(path: Path, form: Form, bands: Mapping[str, int | str], card: ModelC
     if said.offset is not None:
         return _Values(scales, said.offset)
     return _Values(scales, {name: offsets[name] / scale for name, scale in scales.items()})
-
-
-def _unit(card: ModelCard, band: str) -> str:
-    units = {channel.name.rpartition("/")[2]: channel.unit for channel in card.channels}
-    return units.get(band, "reflectance")
 
 
 def _product(path: Path, form: Form, bands: dict[str, int | str], values: _Values, nodata: float | None, unit: str,

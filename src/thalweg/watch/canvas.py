@@ -12,8 +12,16 @@ from thalweg.classes import IGNORE
 
 GAP_PX = 2
 UNLABELLED = "#c8c8c8"
+NATURAL = ("B04", "B03", "B02")
 _SPREAD = 2.0
 """Standard deviations from black to middle grey, and on to white."""
+
+
+def natural(channels: Sequence[str]) -> tuple[int, int, int]:
+    """Places of red, green and blue among channels by name; the first three, or fewer, where these are not there."""
+    found = [channels.index(band) for band in NATURAL if band in channels]
+    red, green, blue = found if len(found) == len(NATURAL) else [min(k, len(channels) - 1) for k in range(3)]
+    return red, green, blue
 
 
 def pictures(inputs: Tensor, channels: tuple[int, int, int]) -> np.ndarray:

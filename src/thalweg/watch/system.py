@@ -12,8 +12,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 FILE = "system.csv"
-_GIB = 2**30
-_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+GIB = 2**30
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 """Of ru_maxrss, bytes. Source: getrusage(2)."""
 
 
@@ -33,7 +33,7 @@ class System(Callback):
         wall, busy = time.perf_counter() - self._before[0], _cpu_seconds() - self._before[1]
         row = {
             "cores_busy": busy / max(wall, 1e-9),
-            "memory_peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT / _GIB,
+            "memory_peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT / GIB,
             "load_1min": os.getloadavg()[0],
             **_device(),
         }
@@ -54,4 +54,4 @@ def _device() -> dict[str, float]:
     if not torch.cuda.is_available():
         return {}
     peak, total = torch.cuda.max_memory_allocated(), torch.cuda.get_device_properties(0).total_memory
-    return {"device_memory_peak_gib": peak / _GIB, "device_memory_gib": total / _GIB}
+    return {"device_memory_peak_gib": peak / GIB, "device_memory_gib": total / GIB}

@@ -12,17 +12,20 @@ from safetensors.torch import load_file, save_file
 
 from thalweg import raster, resume
 from thalweg.active import irreducible
-from thalweg.active.costs import ChipCost, Plan, of_chip
+from thalweg.active.costs import NOBODY, Before, ChipCost, Plan, of_chip, of_forward
 from thalweg.active.irreducible import Irreducible
+from thalweg.active.ledger import COSTS
 from thalweg.active.loader import ActiveLoader
 from thalweg.active.scorer import Scorer
 from thalweg.dataset.chips import ChipReader
 from thalweg.dataset.choose import choose
-from thalweg.errors import CardError, ParamsError
+from thalweg.errors import CardError, ParamsError, SceneError
 from thalweg.grid import Window
 from thalweg.infer import Predictor
 from thalweg.loading import Judge, loaders, read_data
 from thalweg.manifest.card import read_card
+from thalweg.manifest.costs import read_costs
+from thalweg.manifest.runs import read_newest
 from thalweg.models import freeze, load_weights
 from thalweg.models import network as build_network
 from thalweg.params.active import Active
@@ -81,7 +84,7 @@ def test_selection_repeats_and_does_not_depend_on_loader_processes(world, name):
     chosen = member(active=active(scores={name: 1.0}, temperature=0.5, diversity=0.3), after="models/judge")
     first, *_ = drawn(world, chosen)
     assert same(first, drawn(world, chosen)[0])
-    assert same(first, drawn(world, chosen, workers=2)[0])
+    assert all(same(first, drawn(world, chosen, workers=workers)[0]) for workers in (1, 2))
     assert not same(first, drawn(world, chosen, epoch=2)[0])
 
 
@@ -189,6 +192,42 @@ def test_costs_are_counted(world):
     assert rows["flops_score"].tolist()[0] == 0
     assert rows["flops_train"][2] / rows["flops_train"][0] == pytest.approx(3)
     assert 2 < rows["flops_train"][0] / 16 / (rows["flops_score"][1] / 48) < 3.01  # a step: forward and backward
+    assert rows["flops_irreducible"].tolist() == rows["flops_holdout"].tolist() == [0, 0, 0]
+    costs = read_costs(out.model)
+    assert (costs.chips_trained, costs.chips_scored) == (48, 96)
+    assert costs.flops == costs.flops_train + costs.flops_score
+    assert read_newest(world / "runs", "costs").facts["costs"]["flops_score"] == costs.flops_score
+
+
+@pytest.mark.parametrize(("score", "judge", "charged"), [("rho_loss", "self", (1, 1)), ("loss", "after", (0, 1)),
+                                                        ("loss", "self", (0, 0))])  # fmt: skip
+def test_the_judge_is_not_free(world, score, judge, charged):
+    """Its own training, and its losses on the training ground: 12 windows of 16 px, found one by one above.
+
+    They are charged whether the maps lay there or not, since what a member costs must not depend on a cache.
+    """
+    chosen = member(active=active(scores={score: 1.0}, judge=judge), after="models/judge", max_epochs=2)
+    out = replace(places(world, f"{score}-{judge}"), after=world / "judge" / "model", cache=world / "cache")
+    train_member("judged", chosen, train_params(**NOTHING), classes(), out)
+    spent, card = read_costs(world / "judge" / "model"), read_card(world / "judge" / "model")
+    assert spent.flops == spent.flops_train > 0
+    window = of_forward(build_network(card), torch.zeros(1, 16, 16, 3))
+    maps, whole = (share * cost for share, cost in zip(charged, (12 * window, spent.flops), strict=True))
+    costs = read_costs(out.model)
+    assert (costs.flops_irreducible, costs.flops_holdout) == (maps, whole)
+    assert costs.flops == costs.flops_train + costs.flops_score + maps + whole
+    rows = pd.read_csv(out.history)
+    assert rows["flops_holdout"].tolist() == pytest.approx([whole] * 2, rel=1e-5)
+    assert rows["flops_irreducible"].tolist() == pytest.approx([maps] * 2, rel=1e-5)
+
+
+def test_a_judge_whose_cost_nobody_counted_is_refused(world, tmp_path):
+    copytree(world / "judge" / "model", tmp_path / "judge")
+    (tmp_path / "judge" / "costs.json").unlink()
+    out = replace(places(world, "uncounted"), after=tmp_path / "judge", cache=world / "cache")
+    with pytest.raises(SceneError, match=r"judge/costs\.json is missing; train the member that judges here"):
+        train_member("m", member(active=active(judge="after"), after="models/judge"), train_params(**NOTHING),
+                     classes(), out)  # fmt: skip
 
 
 def test_flops_of_a_convolution_by_hand():
@@ -206,9 +245,22 @@ def test_flops_of_a_convolution_by_hand():
 
 
 def test_totals():
-    plan = Plan(10, 40, 2, ChipCost(7, 20), ChipCost(3, 9))
-    assert plan.until(2) == {"chips_trained": 20, "chips_scored": 0, "flops_train": 400, "flops_score": 0}
-    assert plan.until(3) == {"chips_trained": 30, "chips_scored": 40, "flops_train": 600, "flops_score": 120}
+    def counted(plan, epochs):
+        found = plan.until(epochs)
+        return [getattr(found, name) for name in COSTS] + [found.flops]
+
+    assert COSTS == (
+        "chips_trained",
+        "chips_scored",
+        "flops_train",
+        "flops_score",
+        "flops_irreducible",
+        "flops_holdout",
+    )
+    plan = Plan(10, 40, 2, ChipCost(7, 20), ChipCost(3, 9), NOBODY)
+    assert counted(plan, 2) == [20, 0, 400, 0, 0, 0, 400]
+    assert counted(plan, 3) == [30, 40, 600, 120, 0, 0, 720]
+    assert counted(replace(plan, before=Before(1000, 50)), 3) == [30, 40, 600, 120, 50, 1000, 1770]
 
 
 def test_the_trainer_tells_the_loader_which_epoch_it_is(world, monkeypatch):
@@ -391,3 +443,34 @@ def test_a_resumed_run_selects_the_same_chips(world, monkeypatch):
     train_member("m", chosen, machine, classes(), parts)
     weights = [(folder.model / "weights.safetensors").read_bytes() for folder in (whole, parts)]
     assert weights[0] == weights[1]
+
+
+def test_rho_loss_leaves_wrong_labels_where_loss_takes_them(world, tmp_path):
+    """Half of one scene is labelled the wrong way round; a judge that has learnt elsewhere knows better than that."""
+    for folder in ("scenes", "split"):
+        copytree(world / folder, tmp_path / folder)
+    for name, epochs in (("taught", 5), ("learner", 1)):
+        train_member(
+            name, member(max_epochs=epochs, keep="last"), train_params(**NOTHING), classes(), places(world, name)
+        )
+    where = places(tmp_path)
+    mask = raster.map_pixels(where.scenes / "one" / "mask.tif", "r+")
+    mask[:24] = torch.from_numpy(mask[:24].copy()).apply_(lambda label: {0: 1, 1: 0}.get(label, label)).numpy()
+    mask.flush()
+    share = {}
+    for score in ("random", "loss", "rho_loss"):
+        chosen = member(active=active(scores={score: 1.0}, pool=3, every=4), after="models/taught")
+        data = read_data("m", chosen, where.scenes, where.split)
+        network = build_network(draft_card("m", chosen, classes(), data))
+        load_weights(network, world / "learner" / "model")
+        training, _ = loaders(
+            chosen, train_params(**NOTHING), data, Judge(network, world / "taught" / "model", tmp_path)
+        )
+        training.sampler.set_epoch(1)
+        [(pixels, target, irreducible)] = training._pool
+        kept = training.scorer.choose(pixels, target, irreducible, 16, torch.Generator().manual_seed(0)).tolist()
+        spots = list(training._pool.sampler)
+        wrong = [max(24 - spot.window.row, 0) / 16 if spot.scene == "one" else 0.0 for spot in spots]
+        share[score] = sum(min(wrong[place], 1.0) for place in kept) / 16
+    assert share["loss"] > share["random"] + 0.2
+    assert share["rho_loss"] < share["random"] - 0.1

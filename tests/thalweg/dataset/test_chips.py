@@ -74,3 +74,13 @@ def test_dataset_goes_to_a_loader_process_without_its_pixels(reader):
     after = pickle.loads(packed)[place]
     assert all((one == other).all() for one, other in zip(before, after, strict=True))
     assert [array.shape for array in stack([before, after])] == [(2, 4, 4, 2), (2, 4, 4)]
+
+
+def test_labels_count_inside_some_windows_alone(reader):
+    place = Place("one", Window(0, 0, 4, 4))
+    alone = {"one": np.array([[1, 0, 2], [2, 3, 1]])}  # rows 1 and 2 of columns 0 and 1; row 2 of column 3
+    _, target = Chips(reader, "train", alone=alone)[place]
+    assert target.tolist() == [[255] * 4, [0, 1, 255, 255], [0, 1, 255, 1], [255] * 4]
+    assert (Chips(reader, "train", alone={})[place][1] == 255).all()
+    _, target = Chips(reader, "train", {"one": np.array([[2, 0, 1]])}, alone)[place]
+    assert target.tolist()[2] == [255, 1, 255, 1]

@@ -7,7 +7,7 @@ from affine import Affine
 from member_builder import member
 from rasterio.crs import CRS
 
-from thalweg.dataset.choose import choose, weigh
+from thalweg.dataset.choose import alone, choose, weigh
 from thalweg.dataset.sampler import EpochSampler, draw, tour
 from thalweg.errors import TrainingError
 from thalweg.grid import Grid
@@ -48,6 +48,18 @@ def test_a_share_and_a_number_of_chips_are_seeded_and_nested():
     assert set(rows(train_count=2)) < set(rows(train_count=5))
     assert len({tuple(rows(train_count=3, seed=seed)) for seed in range(20)}) > 10
     assert len(rows(train_prop=0.001)) == 1
+
+
+def test_every_share_has_its_share_of_rows_with_the_rare_class():
+    for seed in range(20):
+        for count, rare in ((4, {1}), (8, {2}), (2, {0, 1})):
+            assert sum(row >= 6 for row in rows(train_count=count, seed=seed)) in rare
+
+
+def test_labels_count_in_the_chosen_rows_alone():
+    assert alone(table(), member(), GRIDS) is None
+    chosen = rows(train_count=2)
+    assert alone(table(), member(train_count=2), GRIDS)["a"].tolist() == [[16 * row, 0, 16] for row in chosen]
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from thalweg.train import class_weights, read_data, train_member
 OUTS = (
     "model/weights.safetensors",
     "model/card.json",
+    "model/costs.json",
     "heldout/scores.json",
     "heldout/panels.npz",
     "history.csv",
@@ -84,6 +85,8 @@ def test_outs_agree_with_each_other(world):
         "chips_scored",
         "flops_train",
         "flops_score",
+        "flops_irreducible",
+        "flops_holdout",
     ]
     assert history["epoch"].tolist() == [0, 1, 2]
     assert card.epoch == history["val_miou"].idxmax()
@@ -237,6 +240,8 @@ def test_no_validation_part(tmp_path):
         "chips_scored",
         "flops_train",
         "flops_score",
+        "flops_irreducible",
+        "flops_holdout",
     ]
     _without(tmp_path, "test")
     train_member("tiny", member(keep="last", max_epochs=1), train_params(), classes(), where)

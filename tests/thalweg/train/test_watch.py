@@ -194,7 +194,7 @@ def test_a_logger_that_is_not_installed_says_what_to_do(name, package, tmp_path,
     with pytest.raises(
         TrainingError, match=rf"train\.loggers names {name}, but {package} is not installed .*pip install"
     ):
-        loggers.build([name], tmp_path, "m")
+        loggers.build([name], tmp_path, "m", {})
 
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])
@@ -202,10 +202,63 @@ def test_services_stay_offline(name, tmp_path, monkeypatch):
     pytest.importorskip(name, reason=f"{name} is an extra")
     for variable in ("WANDB_MODE", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(variable, raising=False)
-    [logger] = loggers.build([name], tmp_path / "run", "m")
+    [logger] = loggers.build([name], tmp_path / "run", "m", {"lr": 0.1})
     logger.log_metrics({"loss": 1.0}, step=1)
     logger.finalize("success")
     assert {"wandb": "wandb", "mlflow": "mlflow.db"}[name] in {path.name for path in (tmp_path / "run").iterdir()}
+
+
+def logged(content):
+    """Records of a log of W&B: 7 bytes of its own, then LevelDB's blocks of 32 KiB (checksum, length, kind, data)."""
+    block, at, parts = 1 << 15, 7, b""
+    while at + 7 <= len(content):
+        if block - at % block < 7:
+            at += block - at % block
+            continue
+        length, kind = int.from_bytes(content[at + 4 : at + 6], "little"), content[at + 6]
+        parts += content[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or the last piece
+            yield parts
+            parts = b""
+
+
+def test_weights_and_biases_gets_model_split_and_scores(world, monkeypatch):
+    """Two members in one process, offline: each its own run with its params and its artifacts, read from its own log.
+
+    The first fails before it ends; Lightning alone would let the second go on in its run.
+    """
+    pytest.importorskip("wandb", reason="wandb is an extra")
+    from wandb.proto import wandb_internal_pb2 as messages
+
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    machine = train_params(**(NOTHING | {"loggers": ("wandb",)}))
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr("thalweg.train.finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        train_member("broken", member(max_epochs=1), machine, classes(), places(world, "broken"))
+    out = places(world, "shown")
+    train_member("shown", member(max_epochs=1, lr=0.007), machine, classes(), out)
+    folder = read_newest(world / "runs", "shown").folder
+    [log] = folder.glob("wandb/offline-run-*/run-*.wandb")
+    records = [messages.Record.FromString(data) for data in logged(log.read_bytes())]
+    artifacts = {each.artifact.type: each.artifact for each in records if each.HasField("artifact")}
+    artifacts |= {each.request.log_artifact.artifact.type: each.request.log_artifact.artifact for each in records
+                  if each.HasField("request") and each.request.HasField("log_artifact")}  # fmt: skip
+    assert {kind: artifact.name for kind, artifact in artifacts.items()} == {"model": "shown", "split": "shown-split"}
+    held = {entry.path for entry in artifacts["model"].manifest.contents}
+    assert held == {"card.json", "costs.json", "weights.safetensors", "metrics.json", "history.csv"}
+    assert {entry.path for entry in artifacts["split"].manifest.contents} == {"chips.parquet", "stats.json"}
+    kept = folder / "artifacts/model/weights.safetensors"
+    assert kept.read_bytes() == (out.model / "weights.safetensors").read_bytes()
+    scores = json.loads(out.metrics.read_text())
+    summary = {
+        item.key or "/".join(item.nested_key): item.value_json for each in records for item in each.summary.update
+    }
+    assert float(summary["test/miou"]) == scores["test"]["miou"]
+    config = {item.key: item.value_json for each in records for item in [*each.config.update, *each.run.config.update]}
+    assert float(config["lr"]) == 0.007
+    [name] = [each.run.display_name for each in records if each.HasField("run")][:1]
+    assert name.startswith("shown ")
 
 
 def test_histograms_need_tensorboard():

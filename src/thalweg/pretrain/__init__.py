@@ -1,0 +1,1 @@
+"""Encoders pre-trained without labels, on ground that members may learn from and on nothing else."""

@@ -1,0 +1,209 @@
+"""The viewer, driven by mouse and keyboard in a real browser: what it shows and says is what the map holds."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+import rasterio
+from PIL import Image
+
+CLASS, PROB = re.compile(r"(?:^|· )class ([a-z ]+?) (?:·|—)"), re.compile(r"probability of [a-z ]+? (\d\.\d{3})")
+PLACE = re.compile(r"row (\d+), column (\d+)")
+
+
+@pytest.fixture
+def viewer(open_page, looked):
+    opened = open_page(looked.address)
+    opened.ready()
+    opened.page.locator(".explorer").scroll_into_view_if_needed()
+    return opened
+
+
+def seen(page) -> np.ndarray:
+    """The map as it is drawn."""
+    page.evaluate(
+        """async () => { const shown = [...document.querySelectorAll(".explorer .pane:not([hidden]) img")];
+        await Promise.all(shown.map((image) => image.decode()));
+        await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))); }"""
+    )
+    with Image.open(io.BytesIO(page.locator(".stage").screenshot())) as image:
+        return np.array(image.convert("RGB")).astype(int)
+
+
+def layer(page, key: str):
+    return page.locator(f'.layer[data-layer="{key}"]')
+
+
+def test_layers_are_switched(viewer):
+    page = viewer.page
+    before = seen(page)
+    page.get_by_role("checkbox", name="Classes", exact=True).uncheck()
+    without = seen(page)
+    assert np.abs(before - without).max() > 30
+    page.get_by_role("checkbox", name="Classes", exact=True).check()
+    assert np.array_equal(seen(page), before)
+    for key in ("probability", "doubt-1", "mask", "member-unet", "image-0"):
+        layer(page, key).get_by_role("checkbox").set_checked(True)
+        viewer.ready()
+        assert layer(page, key).get_by_role("checkbox").is_checked()
+
+
+def test_every_layer_draws_something_of_its_own(viewer):
+    page = viewer.page
+    drawn = {}
+    keys = page.locator(".layer[data-layer]").evaluate_all("(rows) => rows.map((row) => row.dataset.layer)")
+    for chosen in keys:
+        for key in keys:
+            layer(page, key).get_by_role("checkbox").set_checked(key == chosen)
+        layer(page, chosen).get_by_role("slider").fill("100")
+        viewer.ready()
+        drawn[chosen] = seen(page).tobytes()
+    assert len(set(drawn.values())) == len(keys) >= 7
+
+
+def test_opacity_mixes_with_what_is_below(viewer):
+    page = viewer.page
+    slider = page.get_by_role("slider", name="Opacity of Classes")
+    pictures = {}
+    for percent in (0, 50, 100):
+        slider.fill(str(percent))
+        pictures[percent] = seen(page)
+    middle = (pictures[0] + pictures[100]) / 2
+    inside = np.s_[60:-60, 60:-60]
+    assert np.median(np.abs(pictures[50] - middle)[inside]) <= 2
+    assert np.abs(pictures[0] - pictures[100]).max() > 60
+
+
+def test_the_swipe_parts_the_topmost_layer(viewer):
+    page = viewer.page
+    page.get_by_role("slider", name="Opacity of Classes").fill("100")
+    full = seen(page)
+    page.get_by_role("checkbox", name="Classes", exact=True).uncheck()
+    bare = seen(page)
+    page.get_by_role("checkbox", name="Classes", exact=True).check()
+    page.get_by_role("checkbox", name="Swipe the topmost layer").check()
+    assert page.get_by_text("Left of the line: Classes").is_visible()
+    page.get_by_role("slider", name="Position of the swipe line").fill("25")
+    swiped, at = seen(page), full.shape[1] // 4
+    assert np.array_equal(swiped[:, : at - 20], full[:, : at - 20])
+    assert np.array_equal(swiped[60:-60, at + 20 : -60], bare[60:-60, at + 20 : -60])
+    box = page.locator(".swipe-line").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 200)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2 + full.shape[1] / 2, box["y"] + 200, steps=4)
+    page.mouse.up()
+    assert page.get_by_role("slider", name="Position of the swipe line").input_value() in ("74", "75", "76")
+
+
+def test_the_legend_has_the_classes_of_the_map(viewer, looked):
+    with rasterio.open(looked.map / "classes.tif") as dataset:
+        tags, colors = dataset.tags(), dataset.colormap(1)
+    wanted = [(tags[f"CLASS_{k}"].replace("_", " "), f"rgb({', '.join(map(str, colors[k][:3]))})") for k in range(2)]
+    rows = viewer.page.get_by_role("list", name="Classes").get_by_role("listitem")
+    found = rows.evaluate_all(
+        "(rows) => rows.map((row) => [row.textContent, getComputedStyle(row.querySelector('.swatch')).backgroundColor])"
+    )
+    assert [tuple(row) for row in found] == wanted
+    viewer.page.locator('.layer[data-layer="probability"] input[type=checkbox]').check()
+    assert re.search(
+        r"Probability of [a-z ]+: 0 .*1",
+        viewer.page.get_by_role("group", name="Legend").inner_text().replace("\n", " "),
+    )
+
+
+def test_the_read_out_is_the_raster_at_ten_random_points(viewer, looked):
+    page = viewer.page
+    with rasterio.open(looked.map / "classes.tif") as dataset:
+        labels, names = dataset.read(1), [dataset.tags()[f"CLASS_{k}"].replace("_", " ") for k in range(2)]
+    with rasterio.open(looked.map / "probs.tif") as dataset:
+        probs = dataset.read(2) * dataset.scales[1]
+    rng = np.random.default_rng(7)
+    stage = page.locator(".stage").bounding_box()
+    checked = 0
+    while checked < 10:
+        row, col = (int(rng.integers(edge)) for edge in labels.shape)
+        x, y = page.evaluate(
+            """([row, col]) => { const e = document.querySelector(".explorer").explorer, s = e.stage;
+            return [(col + 0.5 - e.view.x) * e.view.scale + s.clientWidth / 2, (row + 0.5 - e.view.y) * e.view.scale + s.clientHeight / 2]; }""",
+            [row, col],
+        )
+        page.mouse.move(stage["x"] + 1 + x, stage["y"] + 1 + y)
+        page.wait_for_function(
+            "(place) => document.querySelector('.readout').textContent.includes(place)", arg=f"row {row}, column {col} "
+        )
+        text = page.locator(".readout").first.inner_text()
+        if labels[row, col] == 255:
+            assert "class" not in text
+            continue
+        assert CLASS.search(text)[1] == names[labels[row, col]], text
+        assert PROB.search(text)[1] == f"{probs[row, col]:.3f}", text
+        checked += 1
+
+
+def test_the_keyboard_moves_zooms_and_reads_aloud(viewer):
+    page = viewer.page
+    stage = page.get_by_role("application", name=re.compile("^Map main"))
+    stage.focus()
+    view = "(() => { const v = document.querySelector('.explorer').explorer.view; return [v.x, v.y, v.scale]; })()"
+    x, y, scale = page.evaluate(view)
+    for key, change in (("ArrowRight", (1, 0)), ("ArrowDown", (0, 1)), ("ArrowLeft", (-1, 0)), ("ArrowUp", (0, -1))):
+        before = page.evaluate(view)
+        page.keyboard.press(f"Shift+{key}")
+        after = page.evaluate(view)
+        assert (after[0] - before[0], after[1] - before[1]) == pytest.approx(change)
+    page.keyboard.press("+")
+    assert page.evaluate(view)[2] == pytest.approx(scale * 1.5)
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(view)[0] > x
+    page.keyboard.press("0")
+    assert page.evaluate(view) == pytest.approx([x, y, scale])
+    page.wait_for_function("document.querySelector('.readout').textContent.includes('row ')")
+    assert page.locator(".readout").first.get_attribute("aria-live") == "polite"
+    row, col = map(int, PLACE.search(page.locator(".readout").first.inner_text()).groups())
+    assert (row, col) == (int(y), int(x))
+
+
+def test_zoom_buttons_and_wheel_keep_the_place_below_the_mouse(viewer):
+    page = viewer.page
+    where = "(() => { const v = document.querySelector('.explorer').explorer.view; return [v.x, v.y, v.scale]; })()"
+    x, y, scale = page.evaluate(where)
+    page.get_by_role("button", name="Zoom in").click()
+    assert page.evaluate(where) == pytest.approx([x, y, scale * 1.5])
+    page.locator(".stage").focus()
+    box = page.locator(".stage").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.6)
+    place = "document.querySelector('.explorer').explorer.place({clientX: %f, clientY: %f})"
+    at = place % (box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.6)
+    before = page.evaluate(at)
+    page.mouse.wheel(0, -100)
+    page.wait_for_function(f"document.querySelector('.explorer').explorer.view.scale > {scale * 2}")
+    after = page.evaluate(at)
+    assert (after["x"], after["y"]) == pytest.approx(
+        (before["x"], before["y"]), abs=0.05
+    )  # the mouse stands on whole pixels
+    page.get_by_role("button", name="Show all of the map").click()
+    assert page.evaluate(where) == pytest.approx([x, y, scale])
+
+
+def test_everything_that_is_used_has_a_name(viewer):
+    page = viewer.page
+    unnamed = page.locator(".explorer button, .explorer input, .explorer [tabindex]").evaluate_all(
+        """(nodes) => nodes.filter((node) => !(node.getAttribute("aria-label") || (node.labels && [...node.labels].some((label) => label.textContent.trim())))).map((node) => node.outerHTML)"""
+    )
+    assert unnamed == []
+    names = page.get_by_role("slider").evaluate_all("(nodes) => nodes.map((node) => node.getAttribute('aria-label'))")
+    assert len(names) == len(set(names)) >= 8
+
+
+def test_at_400_pixels_nothing_is_cut_off(open_page, looked):
+    opened = open_page(looked.address, width=400, height=800)
+    opened.ready()
+    page = opened.page
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    stage, panel = page.locator(".stage").bounding_box(), page.locator(".panel").bounding_box()
+    assert stage["width"] >= 340
+    assert panel["y"] >= stage["y"] + stage["height"]  # below the map, not beside it
+    for node in page.locator(".panel input, .buttons button").all():
+        box = node.bounding_box()
+        assert 0 <= box["x"] <= box["x"] + box["width"] <= 400
