@@ -37,11 +37,15 @@ HEADS = {"hidden": 512, "projection": 512}
 METHODS: dict[str, dict[str, Any]] = {
     "vicreg": {"options": {**HEADS, "invariance": 25.0, "variance": 25.0, "covariance": 1.0, "dense": 0.75,
                            "level": 3}},
+    "augmented": {"method": "vicreg", "positives": "augmented",
+                  "options": {**HEADS, "invariance": 25.0, "variance": 25.0, "covariance": 1.0, "dense": 0.75,
+                              "level": 3}},
     "seasonal": {"options": {"hidden": 256, "projection": 64, "queue": 1024, "temperature": 0.1}},
     "moco_v2": {"options": {"hidden": 256, "projection": 64, "queue": 1024, "temperature": 0.2}},
     "byol": {"options": {"hidden": 512, "projection": 128, "heads": True}},
 }  # fmt: skip
-"""Heads for some hundred places, far narrower than the papers' for a million pictures."""
+"""Heads for some hundred places, far narrower than the papers' for a million pictures. `augmented` is `vicreg` with two
+views of one date."""
 
 
 class World(NamedTuple):
@@ -189,7 +193,7 @@ def pretrain(world: World, home: Path, method: str) -> None:
     if (home / "encoders" / method / "card.json").is_file():
         return
     data = YAML(typ="safe").load((home / "params.yaml").read_text())
-    data["encoders"] = {**data.get("encoders", {}), method: world.encoder | {"method": method, **METHODS[method]}}
+    data["encoders"] = {**data.get("encoders", {}), method: world.encoder | {"method": method} | METHODS[method]}
     write_params(home, data)
     began = time.monotonic()
     stage(home, "pretrain", method)

@@ -4,7 +4,7 @@
 order over everything, which ours always gives, and as litdata shuffles (within chunks of 16 MB). Each is read three
 times; the best counts. Seconds are of the processor, all threads and worker processes together, so that what else runs
 on the machine has no say. litdata is no dependency: `pip install --no-deps --target .cache/bench/site litdata`, then
-`PYTHONPATH=.cache/bench/site python -m benchmarks.streaming`. Written down in docs/adr/0014.
+`PYTHONPATH=.cache/bench/site python -m benchmarks.streaming`. Written down in docs/adr/0012.
 """
 
 import resource

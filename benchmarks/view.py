@@ -60,16 +60,16 @@ def main() -> int:
         for _ in range(given.runs):
             rows.append(measure(home, browser))
         browser.close()
-    print(f"{'first picture s':>16} {'server up s':>12} {'all layers s':>13} {'peak MiB':>9}")
-    for first, up, layers, peak in rows:
-        print(f"{first:>16.2f} {up:>12.2f} {layers:>13.2f} {peak:>9.0f}")
-    best, most = min(row[0] for row in rows), max(row[3] for row in rows)
+    print(f"{'first picture s':>16} {'server CPU s':>13} {'server up s':>12} {'all layers s':>13} {'peak MiB':>9}")
+    for first, cpu, up, layers, peak in rows:
+        print(f"{first:>16.2f} {cpu:>13.2f} {up:>12.2f} {layers:>13.2f} {peak:>9.0f}")
+    best, most = min(row[0] for row in rows), max(row[4] for row in rows)
     print(f"best {best:.2f} s (limit {LIMIT_S}), peak {most:.0f} MiB (limit {LIMIT_MIB})")
     return int(best > LIMIT_S or most > LIMIT_MIB)
 
 
-def measure(home: Path, browser: Any) -> tuple[float, float, float, float]:
-    """Seconds to the first picture, to the server's first word, through all layers and zooms; the peak in MiB."""
+def measure(home: Path, browser: Any) -> tuple[float, float, float, float, float]:
+    """Seconds to the first picture, the server's CPU time until then, to its first word, all layers; peak MiB."""
     began = time.monotonic()
     command = [sys.executable, "-m", "thalweg.cli", "view", str(home / "maps/main"), "--no-open"]
     env = os.environ | {"PYTHONUNBUFFERED": "1"}
@@ -79,13 +79,19 @@ def measure(home: Path, browser: Any) -> tuple[float, float, float, float]:
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.goto(address)
         page.wait_for_function(READY, polling=20)
-        first = time.monotonic() - began
+        first, cpu = time.monotonic() - began, cpu_s(server.pid)
         look_around(page)
         layers = time.monotonic() - began - first
         page.close()
         status = Path(f"/proc/{server.pid}/status").read_text()
         server.send_signal(signal.SIGINT)
-    return first, up, layers, int(status.split("VmHWM:")[1].split()[0]) / 1024
+    return first, cpu, up, layers, int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time of a process, which a loaded machine changes little. Source: proc(5), stat, fields 14 and 15."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def look_around(page: Any) -> None:

@@ -22,11 +22,14 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "masks/README.md"]
 ONLY_READ = {
     "docker": "no engine runs here; the files that it builds are linted and their steps run in test_containers.py",
+    "srun": "SLURM's; tests/thalweg/submit/test_slurm.py runs it", "torchrun": "would train; tests/thalweg/train/test_several.py runs it",
     "nohup": "would start the night", "cp": "the shell's own", "head": "the shell's own",
 }  # fmt: skip
 _FENCE = re.compile(r"^(<!-- run -->\n)?```(\w*)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _SHELL = ("sh", "bash", "console", "shell")
 _INLINE = re.compile(r"(?<!`)`((?:thalweg|make|dvc) [^`]+)`(?!`)")
+_ACTS = ("--install-completion", "--show-completion")
+"""Options that write to the user's shell, or to the terminal, while they are parsed."""
 _MAKE_VARIABLE = re.compile(r"^[A-Z]+=")
 
 
@@ -61,7 +64,7 @@ def commands() -> list[Command]:
         prose = _FENCE.sub("", page.read_text("utf-8"))
         for text in _INLINE.findall(prose):
             line = " ".join(text.split())
-            if not re.search(r"[…<@]", line.replace("maps/<name>", "")):
+            if not re.search(r"[…<@]|\[-", line.replace("maps/<name>", "")):
                 found |= dict.fromkeys(Command(page, tuple(words), False) for words in split(line))
     return list(found)
 
@@ -107,8 +110,10 @@ def fault(command: Command) -> str | None:
 
 
 def _thalweg(arguments: list[str], whole: bool) -> str | None:
-    """By the command's own parser, which is stopped before the command runs."""
+    """By the command's own parser, which is stopped before the command runs; what acts while it is parsed is named."""
     group: Any = get_command(app)
+    if arguments and arguments[0] in _ACTS:
+        return None if any(arguments[0] in option.opts for option in group.params) else f"there is no {arguments[0]}"
     try:
         context = group.make_context("thalweg", list(arguments))
         rest = [*context._protected_args, *context.args]

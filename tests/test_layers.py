@@ -11,11 +11,11 @@ LAYERS: tuple[frozenset[str], ...] = (
                "dataset", "split", "folds", "distribution", "class_weights", "contract", "models", "losses", "backbones",
                "weights", "reducers", "metrics", "thresholds", "doubt", "places", "linear", "http", "copernicus", "stac", "bring", "layout",
                "mask_catalogue", "unpack", "guard"}),
-    frozenset({"task", "optimise", "active", "loading", "train", "crossval", "fit", "finish", "resume", "trainer", "pretrain", "watch", "examine", "infer", "ensemble", "mosaic", "layers", "prepare", "export", "onnx_runner", "bundle", "predict", "evaluate",
+    frozenset({"task", "optimise", "active", "loading", "train", "crossval", "fit", "finish", "resume", "trainer", "pretrain", "watch", "world", "examine", "infer", "ensemble", "mosaic", "layers", "prepare", "export", "onnx_runner", "bundle", "predict", "evaluate",
                "maps", "scoring", "yardstick", "calibrate", "conformal", "assess", "parcels", "pseudo", "suggest", "polygons", "centrelines", "report", "cautions", "atlas", "blockmap", "figures", "pictures",
                "standings", "plots", "qgis_project", "curves", "by_class", "datapage", "effort", "explorer", "locator", "worst",
                "features", "probe", "embeddings", "profiling", "repack", "trial"}),
-    frozenset({"stage", "cli", "commands", "outcome", "recipes", "jobs", "ensemble_jobs", "salvage", "summary", "unattended", "provision", "doctor", "reference"}),
+    frozenset({"stage", "cli", "commands", "outcome", "recipes", "jobs", "ensemble_jobs", "salvage", "summary", "unattended", "provision", "submit", "doctor", "reference"}),
 )  # fmt: skip
 """Rooms from the bottom up: words, disk, science, acts, edge."""
 BESIDE: dict[str, frozenset[str]] = {
@@ -39,13 +39,13 @@ BESIDE: dict[str, frozenset[str]] = {
     "models": frozenset({"backbones", "composite", "weights"}),
     "backbones": frozenset({"weights"}),
     "active": frozenset({"infer"}),
-    "loading": frozenset({"active"}),
-    "train": frozenset({"active", "loading", "task", "fit", "finish", "resume", "watch"}),
+    "loading": frozenset({"active", "world"}),
+    "train": frozenset({"active", "loading", "task", "fit", "finish", "resume", "watch", "world"}),
     "finish": frozenset({"calibrate", "examine", "infer", "trainer"}),
     "pretrain": frozenset({"resume", "trainer", "watch"}),
-    "crossval": frozenset({"resume", "train"}),
-    "fit": frozenset({"active", "task", "resume", "optimise", "trainer", "watch"}),
-    "task": frozenset({"optimise"}),
+    "crossval": frozenset({"resume", "train", "world"}),
+    "fit": frozenset({"active", "loading", "task", "resume", "optimise", "trainer", "watch", "world"}),
+    "task": frozenset({"optimise", "world"}),
     "examine": frozenset({"infer"}),
     "ensemble": frozenset(
         {"calibrate", "centrelines", "conformal", "infer", "layers", "maps", "mosaic", "polygons", "scoring"}
@@ -70,7 +70,7 @@ BESIDE: dict[str, frozenset[str]] = {
     "salvage": frozenset({"summary"}),
     "unattended": frozenset({"salvage"}),
     "ensemble_jobs": frozenset({"jobs"}),
-    "commands": frozenset({"doctor", "ensemble_jobs", "reference"}),
+    "commands": frozenset({"doctor", "ensemble_jobs", "reference", "salvage", "submit"}),
     "doctor": frozenset({"recipes", "salvage"}),
     "qgis_project": frozenset({"maps"}),
     "onnx_runner": frozenset({"infer"}),

@@ -27,6 +27,7 @@ from thalweg.commands.predict import predict
 from thalweg.commands.probe import probe
 from thalweg.commands.pseudo_label import pseudo_label
 from thalweg.commands.qgis import qgis
+from thalweg.commands.submit import submit, submitted
 from thalweg.commands.suggest import suggest
 from thalweg.commands.view import view
 from thalweg.errors import ParamsError, ThalwegError
@@ -289,6 +290,8 @@ def shared(
         stage.be_quiet()
 
 
+app.command(rich_help_panel=RUN)(submit)
+app.add_typer(submitted, name="submitted")
 app.command(rich_help_panel=ANYWHERE)(predict)
 app.command(rich_help_panel=ANYWHERE)(evaluate)
 app.command(rich_help_panel=ANYWHERE)(bundle)

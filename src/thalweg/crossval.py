@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from thalweg import metrics, resume, train
+from thalweg import metrics, resume, train, world
 from thalweg.errors import TrainingError
 from thalweg.folds import build_fold, build_random
 from thalweg.manifest import read_record, write_record
@@ -83,8 +83,14 @@ def cross_validate(name: str, settings: Settings, places: Places) -> None:
 
     Raises:
         SplitError: Labels or blocks do not suffice for the folds.
-        TrainingError: A fold cannot be trained or has no test pixels, or another process does the same.
+        TrainingError: A fold cannot be trained or has no test pixels, another process does the same, or `train` asks
+            for several processes.
     """
+    if (size := world.read(settings.train).size) > 1:
+        raise TrainingError(
+            f"crossval.{name}: folds train in one process each, but train asks for {size}; set train.devices and "
+            "num_nodes to 1, or leave the member out of crossval"
+        )
     with resume.held(places.cache, name):
         home = places.cache / name / _fingerprint(settings, places.scenes_root / settings.member.grid)
         labels = [f"fold-{number}" for number in range(settings.crossval.folds)]

@@ -12,13 +12,13 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from torch.utils.data import DataLoader
 
-from thalweg import models, optimise, resume, trainer
+from thalweg import models, optimise, resume, trainer, world
 from thalweg.active.loader import Batches
 from thalweg.errors import TrainingError
+from thalweg.loading import undivided
 from thalweg.params.train import Train
 from thalweg.resume import Keeper
 from thalweg.task import MONITOR, SegmentationTask
-from thalweg.trainer import EpochLines
 from thalweg.watch import loggers
 
 RANGE_STEPS = 100
@@ -58,9 +58,7 @@ def fit(task: SegmentationTask, train: Train, training: Batches, validation: Dat
         DeviceMemoryError: Its memory does not suffice.
         SystemExit: 143 on SIGTERM, where Lightning would exit 0 (Lightning-AI/pytorch-lightning#19916).
     """
-    member = task.member
-    if train.devices > 1:
-        raise TrainingError(f"train.devices is {train.devices}, but one member trains on one device; set it to 1")
+    member, here = task.member, world.read(train)
     keeper = Keeper(state, task.judged_weights, MONITOR)
     if train.channels_last:
         models.channels_last(task.network.architecture)
@@ -68,23 +66,29 @@ def fit(task: SegmentationTask, train: Train, training: Batches, validation: Dat
         task.compile()
     patience = EarlyStopping(MONITOR, mode="max", patience=member.patience, check_on_train_epoch_end=True)
     stopping = [patience] if validation else []
-    on_terminal = sys.stderr.isatty()
-    lines = [] if on_terminal else [EpochLines(("train_loss", "val_loss", MONITOR, "val_accuracy", "lr"))]
+    on_terminal = sys.stderr.isatty() and here.first
+    shown = ("train_loss", "val_loss", MONITOR, "val_accuracy", "lr")
+    lines: list[Callback] = [trainer.EpochLines(shown)] if here.first and not on_terminal else []
+    lines += [world.AtOnce()] if here.size > 1 else []
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # filling costs a tenth
     batch = f"batch_size {member.batch_size} × chip_px {member.chip_px}"
     with trainer.quiet(), trainer.translated(f"models.{task.name}", batch, train):
         left = resume.found(state)
         if member.lr == "auto" and left is None:
-            task.lr = find_lr(task, training, train.accelerator)
-        kept = loggers.build(train.loggers, run, task.name, member.model_dump(mode="json"))
+            task.lr = find_lr(task, undivided(training), train.accelerator)
+        wanted = train.loggers if here.first else ()
+        kept = loggers.build(wanted, run, task.name, member.model_dump(mode="json"))
         lightning = pl.Trainer(
-            accelerator=train.accelerator, devices=train.devices, num_nodes=train.num_nodes, strategy=train.strategy,
+            accelerator=train.accelerator, devices=train.devices, num_nodes=train.num_nodes,
+            strategy=world.strategy(train, here), plugins=[world.environment()],
+            sync_batchnorm=world.sync_batchnorm(train, here),
             precision=trainer.precision(train), gradient_clip_val=member.clip_norm,
             accumulate_grad_batches=member.accumulate, max_epochs=member.max_epochs, logger=kept,
             profiler=loggers.profiler(train.profiler, run), callbacks=[*stopping, *watchers, keeper, *lines],
             deterministic="warn", num_sanity_val_steps=0, use_distributed_sampler=False, enable_model_summary=False,
             enable_progress_bar=on_terminal, log_every_n_steps=len(training))  # fmt: skip
         lightning.fit(task, training, validation, ckpt_path=left, weights_only=False)
+        world.part()
     return Fitted(keeper, str(lightning.strategy.root_device), keeper.resumed_from, task.lr, kept)
 
 

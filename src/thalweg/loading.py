@@ -19,7 +19,7 @@ from thalweg.active.loader import ActiveLoader, Batches, PoolChips
 from thalweg.active.scorer import Scorer
 from thalweg.dataset.chips import ChipReader, Chips, stack
 from thalweg.dataset.choose import alone, choose, other_side, weigh
-from thalweg.dataset.sampler import EpochSampler, lattice
+from thalweg.dataset.sampler import EpochSampler, Shared, lattice
 from thalweg.errors import DegradedDataWarning, SceneError, TrainingError
 from thalweg.manifest.card import read_card
 from thalweg.manifest.chips import Stats, read_chips, read_stats
@@ -28,6 +28,7 @@ from thalweg.models import Network
 from thalweg.params.active import Active
 from thalweg.params.models import Member
 from thalweg.params.train import Train
+from thalweg.world import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -94,17 +95,32 @@ class Judge:
     """Where losses of a holdout member are kept."""
 
 
-def loaders(member: Member, train: Train, data: Data, judge: Judge) -> tuple[Batches, DataLoader[Any] | None]:
-    """The training loader, whose plan follows the epoch, and that of validation, each row once (None without rows)."""
+def loaders(member: Member, train: Train, data: Data, judge: Judge,
+            world: World = ALONE) -> tuple[Batches, DataLoader[Any] | None]:  # fmt: skip
+    """The training loader, whose plan follows the epoch, and that of validation, each row once (None without rows).
+
+    Of several processes each gets its share of every batch.
+    """
     chips = Chips(data.reader, "train", *_counting(member, data))
-    plain = _loader(chips, _sampler(member, data, 1), member.batch_size, train,
+    plain = _loader(chips, _sampler(member, data, 1), member.batch_size, train, world=world,
                     drop_last=member.chips_per_epoch >= member.batch_size)  # fmt: skip # batch norm fails on one chip
     training: Batches = plain
     if member.active is not None:
         training = _active(member, member.active, train, data, judge, plain)
     validation = lattice(data.part("val"))
     held = Chips(data.reader, "val")
-    return training, _loader(held, validation, member.batch_size, train, drop_last=False) if validation else None
+    if not validation:
+        return training, None
+    return training, _loader(held, validation, member.batch_size, train, drop_last=False, world=world)
+
+
+def undivided(training: Batches) -> Batches:
+    """The same batches, whole in every process."""
+    if isinstance(training, ActiveLoader) or not isinstance(training.batch_sampler, Shared):
+        return training
+    shared = training.batch_sampler
+    return DataLoader(training.dataset, shared.batch_size, sampler=shared.sampler, collate_fn=training.collate_fn,
+                      drop_last=True)  # fmt: skip
 
 
 def plan(member: Member, training: Batches, data: Data, judge: Judge) -> Plan:
@@ -161,10 +177,14 @@ def _sampler(member: Member, data: Data, pool: int, count: int | None = None) ->
                         weigh(rows, member), member.sampler)  # fmt: skip
 
 
-def _loader(chips: Any, places: Any, size: int, train: Train, drop_last: bool) -> DataLoader[Any]:
+def _loader(chips: Any, places: Any, size: int, train: Train, drop_last: bool,
+            world: World = ALONE) -> DataLoader[Any]:  # fmt: skip
     # chips: a Dataset in all but name, since its room needs no torch
+    batches: dict[str, Any] = {"batch_size": size, "sampler": places, "drop_last": drop_last}
+    if world.size > 1:
+        batches = {"batch_sampler": Shared(places, size, *world, whole=drop_last)}
     return DataLoader(
-        chips, size, sampler=places, num_workers=train.workers, collate_fn=_collate, drop_last=drop_last,
+        chips, **batches, num_workers=train.workers, collate_fn=_collate,
         persistent_workers=train.workers > 0, pin_memory=torch.cuda.is_available())  # fmt: skip
 
 

@@ -70,7 +70,7 @@ def found(state: Path) -> Path | None:
         whole = False
     if whole:
         return state
-    state.unlink()
+    state.unlink(missing_ok=True)
     warnings.warn(f"{state}, from which training would have gone on, is broken; it starts again from epoch 0",
                   DegradedDataWarning, stacklevel=2)  # fmt: skip
     return None
@@ -117,7 +117,9 @@ class Keeper(Checkpoint):
         self.stopped = trainer.should_stop
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_name(f".{self.path.name}.part")
-        trainer.save_checkpoint(partial)
+        trainer.save_checkpoint(partial)  # of several processes, all take part and the first one writes
+        if not trainer.is_global_zero:
+            return
         with partial.open("rb+") as file:
             os.fsync(file)  # else a power failure may leave the new name on what was not yet written
         partial.replace(self.path)

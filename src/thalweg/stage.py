@@ -1,9 +1,11 @@
 """The Typer boundary that all stage scripts share: errors as one line, outs by rename, params checked at the end."""
 
 import ctypes
+import glob
 import os
 import shutil
 import signal
+import socket
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -85,7 +87,7 @@ def outs(*targets: str | Path) -> Iterator[list[Path]]:
 
 @contextmanager
 def _room() -> Iterator[Path]:
-    room = STAGING / f"{os.getpid()}"
+    room = STAGING / f"{socket.gethostname()}-{os.getpid()}"
     lock = FileLock(room / _LOCK)
     STAGING.mkdir(parents=True, exist_ok=True)
     with FileLock(STAGING.with_name("staging.lock")):
@@ -100,8 +102,11 @@ def _room() -> Iterator[Path]:
 
 
 def _sweep() -> None:
-    """Removes what stages left that were killed: nobody holds their locks."""
-    for room in STAGING.glob("*/"):
+    """Removes what stages of this machine left that were killed: nobody holds their locks.
+
+    Another machine's locks on a shared disk may not be seen here.
+    """
+    for room in STAGING.glob(f"{glob.escape(socket.gethostname())}-*/"):
         lock = FileLock(room / _LOCK)
         try:
             lock.acquire(timeout=0)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from thalweg import losses, metrics, models, optimise
+from thalweg import losses, metrics, models, optimise, world
 from thalweg.classes import IGNORE
 from thalweg.dataset import augment
 from thalweg.errors import TrainingError
@@ -26,6 +26,9 @@ MONITOR = "val_miou"
 
 class SegmentationTask(pl.LightningModule):
     """Trains a network on chips; logs per epoch `train_loss`, `lr`, `val_loss`, and `val_<score>` of the whole part."""
+
+    _confusion: np.ndarray
+    _loss_sum: float
 
     def __init__(
         self, name: str, member: Member, network: Network, classes: Sequence[str], class_weights: Tensor | None,
@@ -54,14 +57,14 @@ class SegmentationTask(pl.LightningModule):
         """
         torch.manual_seed(self._random(batch_idx).initial_seed())  # dropout, which draws from torch's own generator
         mixed = self.augmented(batch, batch_idx)
-        logits = self._steps_run[0](mixed.inputs).float()
-        loss: Tensor = self.loss(logits, mixed.target)
-        if mixed.other is not None:
-            loss = mixed.share * loss + (1 - mixed.share) * self.loss(logits, mixed.other)
+        logits, target, other = self._everyones(self._steps_run[0](mixed.inputs).float(), mixed.target, mixed.other)
+        loss: Tensor = self.loss(logits, target)
+        if other is not None:
+            loss = mixed.share * loss + (1 - mixed.share) * self.loss(logits, other)
         if not torch.isfinite(loss):
             raise self._diverged(f"the loss is {loss.item()} in epoch {self.current_epoch}, step {batch_idx}")
         self.log("train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch[0]))
-        return loss * self._share_of_window(batch_idx)
+        return loss * self._share_of_window(batch_idx) * self._world.size  # their mean is taken, and is to be a sum
 
     def augmented(self, batch: Batch, batch_idx: int) -> augment.Batch:
         """A batch as this epoch's step sees it."""
@@ -69,7 +72,8 @@ class SegmentationTask(pl.LightningModule):
         random = self._random(batch_idx)
         with torch.autocast(self.device.type, enabled=False):  # where pixels move to does not fit 16 bits
             inputs = self.network.normalise(pixels)
-            return augment.augment(inputs, target, self.member.augment, self._radiometry(), random)
+            return augment.augment(inputs, target, self.member.augment, self._radiometry(), random,
+                                   self._common(batch_idx))  # fmt: skip
 
     def on_train_epoch_start(self) -> None:
         """Thaws what is to learn from this epoch on."""
@@ -96,10 +100,10 @@ class SegmentationTask(pl.LightningModule):
         """Adds one batch to the confusion matrix and the loss of the whole part."""
         pixels, target = batch
         logits = self.network(pixels).float()
-        labelled = int((target != IGNORE).sum())
-        self._loss_sum += float(self.loss(logits, target)) * labelled
         labels = logits.argmax(1).to(torch.uint8)
         self._confusion += metrics.confusion(target.cpu().numpy(), labels.cpu().numpy(), len(self.classes))
+        logits, target, _ = self._everyones(logits, target)
+        self._loss_sum += float(self.loss(logits, target)) * int((target != IGNORE).sum())
 
     def on_validation_epoch_end(self) -> None:
         """Logs scores of the whole validation part and starts anew.
@@ -107,6 +111,8 @@ class SegmentationTask(pl.LightningModule):
         Raises:
             TrainingError: The loss is not finite.
         """
+        counts = torch.from_numpy(self._confusion).to(self.device)
+        self._confusion = self.trainer.strategy.reduce(counts, reduce_op="sum").cpu().numpy()
         loss = self._loss_sum / max(self._confusion.sum(), 1)
         if not math.isfinite(loss):
             raise self._diverged(f"the validation loss is {loss} in epoch {self.current_epoch}")
@@ -139,14 +145,16 @@ class SegmentationTask(pl.LightningModule):
         return {name: torch.clone(tensor).cpu() for name, tensor in source.items()}
 
     def on_validation_epoch_start(self) -> None:
-        """Puts the averaged weights in, if there are any."""
+        """Puts the averaged weights in, if there are any, and the first process's buffers."""
         if self.average is not None:
             architecture = self.network.architecture
             self._stashed = {name: tensor.clone() for name, tensor in architecture.state_dict().items()}
             architecture.load_state_dict(self.average.weights())
+        world.share_buffers(self.network.architecture)
 
     def configure_optimizers(self) -> Any:
-        """The member's optimiser and schedule."""
+        """The member's optimiser and schedule, at the first process's rate: each sought that of `lr: auto` itself."""
+        self.lr = self.trainer.strategy.broadcast(self.lr)
         chosen = optimise.optimizer(self.member, self.network.parameters(), self.lr)
         steps = int(self.trainer.estimated_stepping_batches)
         return {"optimizer": chosen, "lr_scheduler": optimise.schedule(self.member, chosen, self.lr, steps, MONITOR)}
@@ -174,8 +182,36 @@ class SegmentationTask(pl.LightningModule):
             "`dvc repro` again"
         )
 
+    def _everyones(self, logits: Tensor, target: Tensor,
+                   other: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:  # fmt: skip
+        """Logits and targets of all processes' chips, in their order: a loss is that of the whole batch.
+
+        Gradients flow through this process's own logits alone. Chips that stand in for none are left out.
+        """
+        rank, size = self._world
+        if size == 1:
+            return logits, target, other
+        parts = world.gather(logits)
+        parts[rank] = logits
+        everyones = torch.cat(world.gather(target))
+        others = None if other is None else torch.cat(world.gather(other))
+        if self.training:
+            return torch.cat(parts), everyones, others
+        there = (everyones != IGNORE).flatten(1).any(1)
+        return torch.cat(parts)[there], everyones[there], None
+
+    @property
+    def _world(self) -> world.World:
+        if self._trainer is None:
+            return world.ALONE
+        return world.World(self.trainer.global_rank, self.trainer.world_size)
+
     def _random(self, batch_idx: int) -> torch.Generator:
-        return augment.generator(self.member.seed, self.current_epoch, batch_idx)
+        return augment.generator(self.member.seed, self.current_epoch, batch_idx, self._world.rank)
+
+    def _common(self, batch_idx: int) -> torch.Generator | None:
+        size = self._world.size
+        return augment.generator(self.member.seed, self.current_epoch, batch_idx, size) if size > 1 else None
 
     def _radiometry(self) -> augment.Radiometry:
         return augment.Radiometry(self.network.bias, self.network.reflectance)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from thalweg import class_weights as formulas
-from thalweg import contract, models, resume, watch, weights
+from thalweg import contract, models, resume, watch, weights, world
 from thalweg.active.costs import Plan
 from thalweg.active.ledger import COSTS, Ledger
 from thalweg.dataset.sampler import lattice
@@ -37,7 +37,7 @@ from thalweg.params.models import Member
 from thalweg.params.train import Train
 from thalweg.task import SegmentationTask
 from thalweg.watch import artifacts, canvas
-from thalweg.watch.record import Record, recorded
+from thalweg.watch.record import Record, recorded, unrecorded
 from thalweg.weights import pretrained
 
 PACKAGES = ("lightning", "numpy", "thalweg", "torch", "torchgeo")
@@ -58,12 +58,15 @@ CODE = (
     "task.py",
     "train.py",
     "trainer.py",
+    "world.py",
 )
 """What a training follows from, beside its architecture's file."""
 SHOWN = 4
 """Chips that are shown after every epoch."""
 _LOOKS_ON = {"loggers", "watch", "profiler", "workers"}
 """Params of a training that change nothing of its result."""
+_PROCESSES = {"devices", "num_nodes", "strategy"}
+"""Params that a killed training may find changed, and go on."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ class Places:
 def train_member(name: str, member: Member, train: Train, classes: Classes, places: Places) -> None:
     """Trains, examines and writes one member; a killed training is picked up where it was.
 
+    Of several processes the first one alone examines and writes; the others end when training does.
+
     Args:
         name: The member's key in params.yaml.
         member: Its block.
@@ -105,14 +110,23 @@ def train_member(name: str, member: Member, train: Train, classes: Classes, plac
     Raises:
         TrainingError: There is nothing to learn from, another process trains the member, or training fails.
         ContractError: Held-out scenes are not what the training scenes are.
+        SystemExit: 0 in a process that is not the first, when training is over.
     """
+    here = world.read(train)
+    world.check(name, member, here)
+    if not here.first:
+        world.end_with_starter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DegradedDataWarning)  # the first one says it
+            _attempt(name, member, train, classes, places)
+        raise SystemExit(0)
     with resume.held(places.resume, name):
         try:
             _attempt(name, member, train, classes, places)
             return
         except DeviceMemoryError as error:
             smaller, said = _halved(member), str(error)
-            if smaller is None:
+            if smaller is None or here.size > 1:  # the others do not know of it
                 raise
         gc.collect()  # the error is gone, and with its frames the first attempt's network and batch
         torch.cuda.empty_cache()
@@ -123,11 +137,14 @@ def train_member(name: str, member: Member, train: Train, classes: Classes, plac
 
 def _attempt(name: str, member: Member, train: Train, classes: Classes, places: Places) -> None:
     sections = {"train": train, f"models.{name}": member, "classes": classes}
-    with recorded(places.runs, name, sections) as record:
+    here = world.read(train)
+    with recorded(places.runs, name, sections) if here.first else unrecorded() as record:
         data = read_data(name, member, places.scenes, places.split)
         card = started_from(draft_card(name, member, classes, data), _encoder(member, places))
         check_scenes(card, data)
         task, fitted, state, spent = _fit(name, member, train, classes, card, data, places, record)
+        if not here.first:
+            return
         _write(card, task, fitted, data, places)
         costs = spent.until(len(fitted.keeper.history))
         write_costs(costs, places.model)
@@ -153,11 +170,12 @@ def _fit(name: str, member: Member, train: Train, classes: Classes, card: ModelC
     task = SegmentationTask(name, member, network, classes.names, class_weights(name, member, data),
                             _prior(name, data))  # fmt: skip
     record.add_model(network)
-    record.add(batch_size=member.batch_size, accumulate=member.accumulate)
+    here = world.read(train)
+    record.add(batch_size=member.batch_size, accumulate=member.accumulate, processes=here.size)
     state = places.resume / name / _fingerprint(member, train, classes, places) / resume.STATE
-    watchers = watch.observers(train, record.folder, _shown(train, classes, data))
+    watchers = watch.observers(train, record.folder, _shown(train, classes, data)) if here.first else []
     judge = Judge(network, places.after, places.cache)
-    training, validation = loaders(member, train, data, judge)
+    training, validation = loaders(member, train, data, judge, here)
     spent = plan(member, training, data, judge)
     fitted = fit(task, train, training, validation, record.folder, state, [*watchers, Ledger(spent)])
     record.add(device=fitted.device, resumed_from_epoch=fitted.resumed_from, lr=fitted.lr)
@@ -301,6 +319,6 @@ def _fingerprint(member: Member, train: Train, classes: Classes, places: Places)
     split = places.split / member.grid
     records = [split / "chips.parquet", split / "stats.json", *scene_files(places.scenes)]
     records += [] if places.after is None else [places.after / CARD, places.after / WEIGHTS]
-    machine = train.model_dump_json(exclude=_LOOKS_ON)
+    machine = train.model_dump_json(exclude=_LOOKS_ON | _PROCESSES)
     texts = [member.model_dump_json(), machine, classes.model_dump_json()]
     return resume.fingerprint([*texts, torch.__version__], [*code, *records])

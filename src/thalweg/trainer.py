@@ -28,6 +28,8 @@ _NO_MEMORY = (
     "is killed by signal: Killed",
 )
 """Parts of messages."""
+_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused", "gloo")
+"""Likewise."""
 
 
 def precision(train: Train) -> Any:
@@ -75,7 +77,7 @@ def translated(where: str, batch: str, train: Train) -> Iterator[None]:
         train: The machine.
 
     Raises:
-        TrainingError: The machine is not as params say, or cannot compile the network.
+        TrainingError: The machine is not as params say, cannot compile the network, or one of several processes died.
         DeviceMemoryError: Its memory does not suffice.
         SystemExit: 143 on SIGTERM, where Lightning would exit 0 (Lightning-AI/pytorch-lightning#19916).
     """
@@ -89,6 +91,12 @@ def translated(where: str, batch: str, train: Train) -> Iterator[None]:
             f"train: this machine cannot run {train.accelerator} × {train.devices} ({fault}); set accelerator: auto"
         ) from error
     except (MemoryError, RuntimeError) as error:
+        if is_lost(error):
+            fault = " ".join(str(error).split())[:200]
+            raise TrainingError(
+                f"{where}: another of the processes that train it is gone ({fault}); see what it said, and run the "
+                "stage again: it goes on after the last whole epoch"
+            ) from error
         if not is_out_of_memory(error):
             raise
         raise DeviceMemoryError(f"{where}: the device's memory does not hold {batch}; lower batch_size") from error
@@ -97,6 +105,16 @@ def translated(where: str, batch: str, train: Train) -> Iterator[None]:
         raise TrainingError(
             f"{where}: train.compile is true, but torch cannot compile it here ({fault}); set compile: false"
         ) from error
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether it says that another process of the training cannot be reached.
+
+    Source: messages of gloo's TCP transport and of c10d's store, which has a class of its own for NCCL's alone.
+    """
+    if isinstance(error, torch.distributed.DistError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _LOST)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -126,6 +144,8 @@ def quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", ".*exists and is not empty")
             # Said by us where it matters: `keep: last` trains without a validation part.
             warnings.filterwarnings("ignore", ".*have no `val_dataloader`")
+            # Every process has the same: counts are summed, and losses are those of the whole batch.
+            warnings.filterwarnings("ignore", ".*sync_dist=True")
             # Lightning 2.6 calls torch's LeafSpec, which torch 2.14 deprecates.
             warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
             yield

@@ -19,6 +19,8 @@ from thalweg.plots import build_plots
 from thalweg.report import Files, build_report
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+PATIENCE_MS = 180_000
+"""Pages are drawn late where the machine has much else to do."""
 ALLOWED = ("data:", "file:", "blob:", "http://127.0.0.1:")
 
 
@@ -63,6 +65,7 @@ def open_page(chromium) -> Iterator:
 
     def opening(address: str, width: int = 1100, height: int = 800) -> Opened:
         context = chromium.new_context(viewport={"width": width, "height": height})
+        context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         found = Opened(context.new_page())
         opened.append(found)

@@ -33,15 +33,19 @@ class Radiometry(NamedTuple):
     """(C,) bool."""
 
 
-def generator(seed: int, epoch: int, step: int) -> torch.Generator:
-    """A CPU generator that follows from its three numbers alone, so that every device sees the same draws."""
-    state = np.random.SeedSequence([seed, epoch, step]).generate_state(1, np.uint64)
+def generator(seed: int, epoch: int, step: int, rank: int = 0) -> torch.Generator:
+    """A CPU generator that follows from its numbers alone, so that every device sees the same draws.
+
+    Each of several processes has its own; that of rank 0 is the one of a process that trains alone.
+    """
+    state = np.random.SeedSequence([seed, epoch, step, rank]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0]) >> 1)
 
 
 def augment(
-    inputs: Tensor, target: Tensor, strengths: Mapping[Any, float], radiometry: Radiometry, random: torch.Generator
-) -> Batch:
+    inputs: Tensor, target: Tensor, strengths: Mapping[Any, float], radiometry: Radiometry, random: torch.Generator,
+    common: torch.Generator | None = None,
+) -> Batch:  # fmt: skip
     """Applies the named augmentations: first those that move pixels, then those that change values, then mixtures.
 
     Args:
@@ -50,6 +54,7 @@ def augment(
         strengths: Name → strength, as `models.<member>.augment` explains them; 0 leaves one out.
         radiometry: Of the channels.
         random: Of this step.
+        common: Of what all processes draw alike; None where there is one process.
     """
     strengths = {name: strength for name, strength in strengths.items() if strength}
     if "d4" in strengths:
@@ -67,7 +72,7 @@ def augment(
     if "cutmix" in strengths:
         inputs, target = cutmix(inputs, target, strengths["cutmix"], random)
     if "mixup" in strengths:
-        return mixup(inputs, target, strengths["mixup"], random)
+        return mixup(inputs, target, strengths["mixup"], random, common)
     return Batch(inputs, target, None, 1.0)
 
 
@@ -167,12 +172,15 @@ def cutmix(inputs: Tensor, target: Tensor, probability: float, random: torch.Gen
     return torch.where(box[:, None], inputs[partner], inputs), torch.where(box, target[partner], target)
 
 
-def mixup(inputs: Tensor, target: Tensor, alpha: float, random: torch.Generator) -> Batch:
-    """Each chip blended with another, by one share of Beta(α, α) for the batch; both targets count by their share.
+def mixup(inputs: Tensor, target: Tensor, alpha: float, random: torch.Generator,
+          common: torch.Generator | None = None) -> Batch:  # fmt: skip
+    """Each chip blended with another, by one share of Beta(α, α) for the batch of all processes.
+
+    Both targets count by their share.
 
     Source: Zhang et al. 2018, mixup, https://arxiv.org/abs/1710.09412.
     """
-    seed = int(torch.randint(2**31, (1,), generator=random))
+    seed = int(torch.randint(2**31, (1,), generator=common or random))
     share = float(np.random.default_rng(seed).beta(alpha, alpha))
     partner = torch.randperm(len(inputs), generator=random).to(inputs.device)
     return Batch(share * inputs + (1 - share) * inputs[partner], target, target[partner], share)

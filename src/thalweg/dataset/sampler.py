@@ -1,6 +1,6 @@
 """Which chips an epoch sees: a plan that follows from (seed, epoch) alone, whatever was drawn before or by whom."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -95,6 +95,40 @@ class EpochSampler:
         if self._by == "grid":
             return iter(tour(*self._plan, epoch=self.epoch))
         return iter(draw(*self._plan, epoch=self.epoch, weights=self._weights))
+
+
+class Shared:
+    """Batches of a sampler's places, of which a process takes its share: a batch sampler for torch's loader.
+
+    Together, in the order of their ranks, the processes see each batch as one process would. Where a batch does not
+    divide, windows beyond the scene stand in, which hold nothing.
+    """
+
+    def __init__(self, sampler: "EpochSampler | Sequence[Place]", batch_size: int, rank: int, size: int,
+                 whole: bool) -> None:  # fmt: skip
+        """Takes what all processes together see: places, chips of a batch, and whether a last part of one is left out.
+
+        `rank` of `size` is this process.
+        """
+        self.sampler, self.batch_size = sampler, batch_size
+        self._rank, self._size, self._whole = rank, size, whole
+
+    def __len__(self) -> int:
+        return len(self.sampler) // self.batch_size if self._whole else -(-len(self.sampler) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[Place]]:
+        places = list(self.sampler)
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            batch = places[start : start + self.batch_size]
+            each = -(-len(batch) // self._size)
+            batch += [_nowhere(batch[0])] * (each * self._size - len(batch))
+            yield batch[self._rank * each : (self._rank + 1) * each]
+
+
+def _nowhere(place: Place) -> Place:
+    """A window of the same size beyond the scene's corner."""
+    height, width = place.window.height, place.window.width
+    return Place(place.scene, Window(-height, -width, height, width))
 
 
 def _spread(start: int, size: int, chip_px: int) -> list[int]:

@@ -7,7 +7,7 @@ import numpy as np
 from affine import Affine
 from pyproj import Transformer
 
-from thalweg import pictures
+from thalweg import pictures, raster
 from thalweg.classes import IGNORE
 from thalweg.grid import Grid
 from thalweg.manifest.scene import NODATA, Scene
@@ -40,6 +40,7 @@ class Ground:
             if scene.mask is not None:
                 at, inside = self._places(scene, rows, cols)
                 found[inside] = np.where(found[inside] == IGNORE, scene.mask[at], found[inside])
+                raster.release(scene.mask)
         return found
 
     def values(self, rows: np.ndarray, cols: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
@@ -50,6 +51,7 @@ class Ground:
             for plane, number in zip(found, numbers, strict=True):
                 stored = np.asarray(scene.image[(*at, number - 1)], np.float64)
                 plane[inside] = np.where(np.isnan(plane[inside]) & (stored != NODATA), stored, plane[inside])
+            raster.release(scene.image)  # else all that was ever looked at would count as this process's memory
         return found
 
     def picture(self, rows: np.ndarray, cols: np.ndarray, choice: int) -> tuple[np.ndarray, np.ndarray]:

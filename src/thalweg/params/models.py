@@ -136,6 +136,7 @@ class Member(Section):
     area: tuple[tuple[float, float], ...] | None = Field(min_length=3)
     """Corners [longitude, latitude] of a polygon; only rows whose centre lies in it are trained on. Null: all."""
     batch_size: int = Field(ge=1)
+    """Chips of a step, of all processes together (`train.devices`), so that `lr` means the same for any number."""
     max_epochs: int = Field(ge=1)
     patience: int = Field(ge=1)
     """Epochs without a better `val_miou` before training stops."""

@@ -14,9 +14,12 @@ class Train(Section):
 
     accelerator: Literal["auto", "cpu", "cuda", "mps"]
     devices: int = Field(ge=1)
+    """Processes of one machine that train a member together, each on a device, or on its share of the CPU's cores."""
     num_nodes: int = Field(ge=1)
-    strategy: str
-    """Lightning's: `auto`, `ddp`, `fsdp`."""
+    """Machines; with more than one, torchrun or srun starts the processes, and all see one file system."""
+    strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true"]
+    """Of several processes: every one holds the whole network. The last one is for architectures of which a step may
+    leave weights unused."""
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
     """`auto`: bfloat16 where the device computes in it, else float16 on cards with tensor cores, else float32."""
     compile: bool

@@ -8,6 +8,7 @@ import os
 import platform
 import shlex
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -70,6 +71,13 @@ def recorded(runs: Path, member: str, sections: Mapping[str, BaseModel]) -> Iter
     record.add(status="running", member=member, **start, **code, **machine())
     with _Ending(record), kept(folder / CONSOLE):
         yield record
+
+
+@contextmanager
+def unrecorded() -> Iterator[Record]:
+    """A record that is thrown away: what a process notes that trains along with the first one."""
+    with tempfile.TemporaryDirectory(prefix="thalweg.") as folder:
+        yield Record(Path(folder))
 
 
 class _Ending:

@@ -44,7 +44,7 @@ class Timings(Callback):
         now = time.perf_counter()
         waited, took = self._began - self._last, now - self._began
         self._rows.append(f"{trainer.current_epoch},{batch_idx},{waited:.5f},{took:.5f},{self._rate:.6g}\n")
-        self._chips += len(batch[0])
+        self._chips += len(batch[0]) * trainer.world_size
         self._last = now
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: Any) -> None:  # noqa: ARG002

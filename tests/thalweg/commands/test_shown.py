@@ -27,6 +27,10 @@ QUICK = {
     "import-jobs": "reads two YAML files",
     "import-ensemble": "reads some YAML files",
     "train": "DVC's lines are shown as they come",
+    "profile data": "measures times, of which a turning mark would take its share",
+    "profile model": "the same",
+    "debug": "trains, and its lines are shown as they come",
+    "view": "says where it serves, and stays",
 }
 """Commands without a sign of progress of their own → why they need none."""
 
@@ -56,7 +60,16 @@ def _thalweg(*words: str, terminal: bool = False, **env: str) -> subprocess.Comp
 @pytest.mark.parametrize("name", get_command(cli.app).commands)
 def test_every_command_stands_in_a_group(name):
     panel = getattr(get_command(cli.app).commands[name], "rich_help_panel", None)
-    assert panel in {cli.RUN, cli.PRODUCTS, cli.ANYWHERE, cli.ANSWERS, cli.ROUNDS, cli.MOVING, cli.HELP}, name
+    assert panel in {
+        cli.RUN,
+        cli.PRODUCTS,
+        cli.ANYWHERE,
+        cli.ANSWERS,
+        cli.ROUNDS,
+        cli.MOVING,
+        cli.ENCODERS,
+        cli.HELP,
+    }, name
 
 
 def test_help_shows_the_groups_in_order_and_the_exit_codes():
