@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,11 @@ COMMAND = [sys.executable, "-u", "-m", "thalweg.cli", "view", "--no-open"]
 
 def test_it_says_where_it_is_serves_and_ends_by_ctrl_c(tmp_path: Path):
     make_explored(tmp_path, (40, 50))
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a suite in the background is deaf to Ctrl-C
     with subprocess.Popen(
-        [*COMMAND, "maps/main"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as server:
+        [*COMMAND, "maps/main"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=heard
+    ) as server:  # fmt: skip
         assert server.stdout
         assert server.stderr
         address = server.stdout.readline().split()[0]
