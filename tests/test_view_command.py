@@ -22,7 +22,7 @@ def test_it_says_where_it_is_serves_and_ends_by_ctrl_c(tmp_path: Path):
     heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a suite in the background is deaf to Ctrl-C
     with subprocess.Popen(
         [*COMMAND, "maps/main"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=heard
+        preexec_fn=heard,  # noqa: PLW1509 - no other thread here takes a lock
     ) as server:  # fmt: skip
         assert server.stdout
         assert server.stderr

@@ -291,7 +291,7 @@ def shared(
 
 
 app.command(rich_help_panel=RUN)(submit)
-app.add_typer(submitted, name="submitted")
+app.add_typer(submitted, name="submitted", rich_help_panel=RUN)
 app.command(rich_help_panel=ANYWHERE)(predict)
 app.command(rich_help_panel=ANYWHERE)(evaluate)
 app.command(rich_help_panel=ANYWHERE)(bundle)

@@ -22,6 +22,9 @@ from thalweg.http.progress import watch
 ROOT = Path(__file__).parents[3]
 QUICK = {
     "where": "reads some JSON files",
+    "submit": "hands files to a scheduler",
+    "submitted task": "run by a scheduler, of whose logs it is",
+    "submitted finish": "the same",
     "use": "copies one file",
     "explain": "reads source files",
     "import-jobs": "reads two YAML files",
