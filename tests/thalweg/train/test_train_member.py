@@ -194,8 +194,6 @@ def test_device_that_is_not_there(world):
     absent = "cuda" if not torch.cuda.is_available() else "mps"
     with pytest.raises(TrainingError, match=rf"train: this machine cannot run {absent} × 1 .*set accelerator: auto"):
         train_member("tiny", member(), train_params(accelerator=absent), classes(), places(world, "none"))
-    with pytest.raises(TrainingError, match=r"train.devices is 2, but one member trains on one device"):
-        train_member("tiny", member(), train_params(devices=2), classes(), places(world, "none"))
 
 
 def test_device_memory_that_does_not_suffice(world, monkeypatch):
