@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -240,7 +241,12 @@ def test_weights_and_biases_gets_model_split_and_scores(world, monkeypatch):
     train_member("shown", member(max_epochs=1, lr=0.007), machine, classes(), out)
     folder = read_newest(world / "runs", "shown").folder
     [log] = folder.glob("wandb/offline-run-*/run-*.wandb")
-    records = [messages.Record.FromString(data) for data in logged(log.read_bytes())]
+    records = []
+    for _ in range(300):  # W&B writes from a process of its own
+        records = [messages.Record.FromString(data) for data in logged(log.read_bytes())]
+        if any(each.HasField("exit") for each in records):
+            break
+        time.sleep(0.1)
     artifacts = {each.artifact.type: each.artifact for each in records if each.HasField("artifact")}
     artifacts |= {each.request.log_artifact.artifact.type: each.request.log_artifact.artifact for each in records
                   if each.HasField("request") and each.request.HasField("log_artifact")}  # fmt: skip
