@@ -39,7 +39,11 @@ class Preset(Section):
         Raises:
             ParamsError: The preset names an unknown key, or a value does not fit.
         """
-        members = parse(Member, member.model_dump(mode="json") | self.member, f"preset.member of models.{name}", where)
+        block = member.model_dump(mode="json") | self.member
+        if block.get("active") and isinstance(block["max_epochs"], int):  # so that there is a choice to be tried, too
+            warmup = min(block["active"]["warmup_epochs"], max(block["max_epochs"] - 1, 0))
+            block["active"] = block["active"] | {"warmup_epochs": warmup}
+        members = parse(Member, block, f"preset.member of models.{name}", where)
         return members, parse(Train, train.model_dump(mode="json") | self.train, "preset.train", where)
 
 
