@@ -1,6 +1,7 @@
 """The boundary that every stage shares: whole outs or none, one line per error, no exit 0 on SIGTERM."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -110,7 +111,7 @@ def test_what_a_killed_stage_left_goes_and_what_a_running_one_makes_stays():
         with stage.outs("other") as [other]:
             other.write_text("whole")
         assert not left.exists()
-        assert (stage.STAGING / str(running.pid) / "0" / "out").read_text() == "half"
+        assert (stage.STAGING / f"{socket.gethostname()}-{running.pid}" / "0" / "out").read_text() == "half"
         running.communicate(b"\n")
     assert Path("out").read_text() == "half"
     assert list(stage.STAGING.iterdir()) == []

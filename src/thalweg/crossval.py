@@ -36,6 +36,8 @@ _CODE = (
     "calibrate.py",
     "infer/*.py",
     "places.py",
+    "doubt.py",
+    "thresholds.py",
     "composite.py",
     "linear.py",
     "crossval.py",

@@ -127,7 +127,7 @@ def test_the_chip_at_a_place_is_the_newest_and_the_nearest():
     assert chip_at(chips, 0.9, 0.5) == 2
     assert chip_at(chips, 0.9, 0.5, "2025-01-01") == 0
     with pytest.raises(
-        FeatureError, match=r"no chip .* holds 7 7 \(longitude first\); the nearest is at 1.0000 0.5000"
+        FeatureError, match=r"no chip .* holds 7 7 \(longitude first\); the nearest lies at 1.0000 0.5000"
     ):
         chip_at(chips, 7, 7)
     with pytest.raises(FeatureError, match=r"is of 2025-01-01, 2025-02-01, not of 2024-01-01"):
