@@ -16,6 +16,7 @@ from thalweg.errors import ParamsError, SettingsError, TrainingError
 from thalweg.manifest.chips import PARTS, WITHHELD, read_chips, scene_parts
 from thalweg.manifest.runs import read_newest
 from thalweg.manifest.scene import read_scenes
+from thalweg.params.active import Active
 from thalweg.params.presets import preset_paths, read_preset
 from thalweg.params.recipe import Recipe
 
@@ -48,6 +49,13 @@ def test_every_preset_fits_every_member_of_every_recipe(recipe):
     for name in PRESETS:
         for key, block in read.models.items():
             read_preset(name, PROJECT).apply(key, block, read.train, Path("preset.yaml"))
+
+
+def test_a_warm_up_leaves_an_epoch_to_choose_in():
+    active = Active(scores={"loss": 1.0}, pool=2, every=1, temperature=0.0, warmup_epochs=2, diversity=0.0,
+                    judge="self", precision="32", passes=2)  # fmt: skip
+    cut, _ = read_preset("few", PROJECT).apply("tiny", member(active=active), train_params(), Path("few.yaml"))
+    assert (cut.max_epochs, cut.active.warmup_epochs) == (2, 1)
 
 
 def test_one_batch_is_learnt_by_heart(build):
