@@ -75,7 +75,7 @@ def prepare(recipe: str, groups: int) -> None:
 
 def table() -> str:
     """Rows of what the clone's metrics say."""
-    members = {path.stem: _read(path) for path in (ROOT / "metrics").glob("unet-s*.json")}
+    members = {path.stem: _member(path) for path in (ROOT / "metrics").glob("unet-s*.json")}
     groups = len(members) // SIZE
     extra = [key for key in next(iter(members.values()))["test"] if key.startswith(("iou_", "f1_")) and _plain(key)]
     keys = (*KEYS, "ece_uncalibrated", *extra)
@@ -101,6 +101,14 @@ def _of_seed(block: Any, seed: int) -> Any:
     made = copy.deepcopy(block)
     made["seed"] = seed
     return made
+
+
+def _member(path: Path) -> Any:
+    """Scores on the map's pixels, at the threshold that validation chose, as the map's own; and the raw ECE."""
+    group = int(path.stem.removeprefix("unet-s")) // SIZE
+    entry = _read(ROOT / f"ensembles/temperature-{group}/card.json")["members"][path.stem]
+    raw = _read(path)["test"].get("ece_uncalibrated")
+    return {**entry["scores"], "test": entry["scores"]["test"] | ({} if raw is None else {"ece_uncalibrated": raw})}
 
 
 def _plain(key: str) -> bool:
