@@ -8,6 +8,7 @@ import rich.progress
 import typer
 
 from thalweg import params, stage
+from thalweg.executor import open_executor
 from thalweg.manifest.rounds import read_round
 from thalweg.params.classes import Classes
 from thalweg.params.grids import GridParams
@@ -20,7 +21,7 @@ def main(grid: Annotated[str, typer.Argument(help="Key under `grids` in params.y
     """Reads build/raw and the masks, writes build/scenes/<grid>/<scene>/ with image, validity, mask and scene.json."""
     masks = params.load(Masks)
     earlier = read_round(Path(params.load(Round).input))
-    with stage.outs(f"build/scenes/{grid}") as [staged]:
+    with stage.outs(f"build/scenes/{grid}") as [staged], open_executor() as executor:
         build_scenes(
             raw=Path("build/raw"),
             masks_input=Path(masks.input),
@@ -32,6 +33,7 @@ def main(grid: Annotated[str, typer.Argument(help="Key under `grids` in params.y
             store=Path(".cache/scenes"),
             earlier=earlier,
             track=partial(rich.progress.track, description=f"scenes on {grid}"),
+            executor=executor,
         )
 
 

@@ -42,7 +42,7 @@ def _tuples(params: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    stage._end_with_parent()
+    stage.end_with_parent()
     signal.signal(signal.SIGTERM, stage._terminate)
     try:
         main()

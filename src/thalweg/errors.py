@@ -167,3 +167,7 @@ class RepackError(ThalwegError, ValueError):
 
 class SettingsError(ThalwegError, ValueError):
     """A machine's own setting or a debug preset says something that cannot be."""
+
+
+class ExecutorError(ThalwegError, RuntimeError):
+    """Units of a stage cannot run where the machine's settings send them."""

@@ -35,7 +35,7 @@ def run(main: Callable[..., None]) -> None:
     A stage ends with the dvc that started it: one that trained on alone would hand over outs that dvc.lock does not
     know, and meet the next run at the same files.
     """
-    _end_with_parent()
+    end_with_parent()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
     run_app(app)
@@ -128,7 +128,8 @@ def _hand_over(staged: Path, target: Path) -> None:
         beside.replace(target)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """A SIGTERM for this process when the one that started it ends, however it does; on Linux."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from thalweg.preprocess.pack import Member, build_packs
 from thalweg.preprocess.pixels import Settings
 from thalweg.preprocess.scene import build_scene
 from thalweg.preprocess.series import check_series
-from thalweg.preprocess.store import fingerprint, link_folder, stored
+from thalweg.preprocess.store import fingerprint, link_all
 from thalweg.preprocess.validity import SCL
 from thalweg.products import Delivery, Wanted
 from thalweg.products.netcdf import open_netcdf
@@ -64,6 +65,7 @@ def build_scenes(
     store: Path,
     earlier: RoundFolder | None = None,
     track: Callable[[list[Any]], Iterable[Any]] = iter,
+    executor: Executor | None = None,
 ) -> None:
     """Builds the scenes of one grid, each once for all time in the store, and links them into `target`.
 
@@ -78,6 +80,7 @@ def build_scenes(
         store: Finished scenes by fingerprint.
         earlier: What an earlier round of training hands over.
         track: Shows progress while it passes the scenes on one by one.
+        executor: Builds scenes, or packs, elsewhere: in any order, some of them twice; None: here, one by one.
 
     Raises:
         ProductError: There is no product, or one is incomplete or inconsistent.
@@ -90,11 +93,10 @@ def build_scenes(
     orders = _orders(raw, settings, masks_input, earlier)
     target.mkdir(parents=True)
     if grid.pack > 1:
-        build_packs([_member(order, settings) for order in orders], grid.pack, target, store, track)
+        build_packs([_member(order, settings) for order in orders], grid.pack, target, store, track, executor)
     else:
-        for order in track(orders):
-            folder = stored(store, _key(order, settings), partial(_build, order, settings))
-            link_folder(folder, target / order.product.name)
+        link_all([(order.product.name, _key(order, settings), partial(_build, order, settings)) for order in orders],
+                 target, store, track, executor)  # fmt: skip
     scenes = list(read_scenes(target).values())
     for scene in scenes:
         for text in scene.record.warnings:

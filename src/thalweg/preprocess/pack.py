@@ -8,6 +8,7 @@ own pack, and at most parts or joins that one; all others keep their fingerprint
 import hashlib
 import shutil
 from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
@@ -29,7 +30,7 @@ from thalweg.manifest.scene import (
     pack_grid,
     write_pack_record,
 )
-from thalweg.preprocess.store import fingerprint, link_folder, stored
+from thalweg.preprocess.store import fingerprint, link_all
 
 MASK = "mask.tif"
 
@@ -47,7 +48,8 @@ class Member:
 
 
 def build_packs(members: list[Member], size: int, target: Path, store: Path,
-                track: Callable[[list[Any]], Iterable[Any]] = iter) -> None:  # fmt: skip
+                track: Callable[[list[Any]], Iterable[Any]] = iter,
+                executor: Executor | None = None) -> None:  # fmt: skip
     """Builds the packs that the store lacks and links all of them into `target`.
 
     Args:
@@ -56,14 +58,17 @@ def build_packs(members: list[Member], size: int, target: Path, store: Path,
         target: Folder that gets a folder per pack.
         store: Finished packs by fingerprint.
         track: Shows progress while it passes the packs on one by one.
+        executor: Builds packs elsewhere; None: here, one by one.
 
     Raises:
         ThalwegError: A scene cannot be built; packs that are done stay in the store.
     """
-    packs = dealt(members, size)
-    for name in track(list(packs)):
-        key = fingerprint(["pack", [[member.name, member.shape_yx, member.key] for member in packs[name]]])
-        link_folder(stored(store, key, partial(_build, packs[name])), target / name)
+    wanted = [(name, _key(pack), partial(_build, pack)) for name, pack in dealt(members, size).items()]
+    link_all(wanted, target, store, track, executor)
+
+
+def _key(pack: list[Member]) -> str:
+    return fingerprint(["pack", [[member.name, member.shape_yx, member.key] for member in pack]])
 
 
 def dealt(members: list[Member], size: int) -> dict[str, list[Member]]:

@@ -4,9 +4,12 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 _HOME = Path(__file__).parents[1]
 ROOMS = ("preprocess", "products", "indices", "elevation", "composite", "bands", "classes", "grid", "raster",
@@ -27,26 +30,57 @@ def _code() -> list[str]:
     return [hashlib.sha256(path.read_bytes()).hexdigest() for path in _SOURCES]
 
 
+def link_all(wanted: Sequence[tuple[str, str, Callable[[Path], None]]], target: Path, store: Path,
+             track: Callable[[list[Any]], Iterable[Any]], executor: Executor | None) -> None:  # fmt: skip
+    """Folders of scenes or packs into `target`, each built first where the store lacks it.
+
+    Args:
+        wanted: Name, key, and what fills an empty folder.
+        target: Gets a folder per name.
+        store: Finished folders by key.
+        track: Shows progress while it passes the names on one by one.
+        executor: Builds elsewhere, several at once; None: here, one by one.
+    """
+    names, keys, builds = ([each[place] for each in wanted] for place in range(3))
+    folders = (map if executor is None else executor.map)(stored, [store] * len(names), keys, builds)
+    for name, folder in zip(track(names), folders, strict=True):
+        link_folder(folder, target / name)
+    _sweep(store, frozenset(keys))
+
+
 def stored(store: Path, key: str, build: Callable[[Path], None]) -> Path:
     """The folder of a key, built first where the store lacks it; an interrupted build leaves nothing under the key.
 
-    Its files are read-only: whoever wrote into a scene, which is a hard link, would change the store for all time.
+    Several may build one key at once, on one machine or several: the first that ends counts. Its files are read-only:
+    whoever wrote into a scene, which is a hard link, would change the store for all time.
     """
     folder = store / key
     if not folder.is_dir():
-        for left in store.glob(f".{key}.*.part"):  # by a build that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        partial = store / f".{key}.{os.getpid()}.part"
-        shutil.rmtree(partial, ignore_errors=True)
+        partial = store / f".{key}.{uuid.uuid4().hex[:12]}.part"
         partial.mkdir(parents=True)
         try:
             build(partial)
             for path in partial.iterdir():
                 path.chmod(0o444)
-            partial.rename(folder)
+            _name(partial, folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def _name(partial: Path, folder: Path) -> None:
+    try:
+        partial.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+
+
+def _sweep(store: Path, keys: frozenset[str]) -> None:
+    """Removes what builds of finished folders left that were killed, or that nobody waits for any more."""
+    for left in store.glob(".*.part"):
+        if left.name.split(".")[1] in keys:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def link_folder(source: Path, target: Path) -> None:

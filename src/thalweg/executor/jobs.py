@@ -1,0 +1,79 @@
+"""Workers that a batch system starts as its jobs, by dask-jobqueue: as many as asked for, gone with the stage."""
+
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from thalweg.errors import ExecutorError
+from thalweg.executor.cluster import Cluster, extra
+from thalweg.params import read_yaml
+
+_CLUSTERS = {"slurm": "SLURMCluster", "pbs": "PBSCluster"}
+
+
+class ClusterFile(BaseModel):
+    """What the file says; it belongs to a site, not to the project, and git ignores it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    system: Literal["slurm", "pbs"]
+    jobs: int = Field(ge=1)
+    """At most; they start with the stage and end with it."""
+    options: dict[str, Any]
+    """Of dask_jobqueue's SLURMCluster or PBSCluster: queue, cores, memory, walltime, …"""
+
+
+class Jobs(Cluster):
+    """A scheduler in this process, and workers in jobs."""
+
+    def __init__(self, file: Path, gpu: bool) -> None:
+        """Reads the file.
+
+        Raises:
+            ExecutorError: It is missing or wrong, or the extra is not installed.
+        """
+        self._asked = _read(file)
+        super().__init__(gpu)
+        self._file = file
+        self._cluster: Any = None
+
+    def open(self) -> Executor:
+        """Starts the scheduler and submits the jobs.
+
+        Raises:
+            ExecutorError: The options are none that dask-jobqueue knows.
+        """
+        kind = getattr(extra("dask_jobqueue"), _CLUSTERS[self._asked.system])
+        try:
+            self._cluster = kind(**self._asked.options)
+        except (TypeError, ValueError) as error:
+            raise ExecutorError(f"{self._file}: {error}; see the options of dask_jobqueue.{kind.__name__}") from error
+        self._cluster.scale(jobs=self._asked.jobs)
+        return self.handed(extra("distributed").Client(self._cluster, set_as_default=False))
+
+    def handed(self, client: Any) -> Executor:
+        """Jobs come later than the question which of them have an accelerator: the options say it."""
+        if self._gpu and "GPU=" in " ".join(self._asked.options.get("worker_extra_args", ())):
+            self._client = client
+            executor: Executor = client.get_executor(pure=False, resources={"GPU": 1})
+            return executor
+        return super().handed(client)
+
+    def close(self) -> None:
+        """Ends the jobs, too."""
+        super().close()
+        if self._cluster is not None:
+            self._cluster.close()
+
+
+def _read(file: Path) -> ClusterFile:
+    if not file.is_file():
+        raise ExecutorError(f"{file}, the cluster that THALWEG_EXECUTOR names, is missing; see docs/cluster.md")
+    try:
+        return ClusterFile.model_validate(read_yaml(file))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise ExecutorError(f"{file}: {where}: {first['msg']}; see docs/cluster.md") from error

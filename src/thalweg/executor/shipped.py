@@ -1,0 +1,108 @@
+"""A unit on its way to another process, and what it meets there: the same code, the same packages, the same folder."""
+
+import hashlib
+import os
+import platform
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from threading import Condition
+from typing import Any
+
+import cloudpickle
+
+import thalweg
+from thalweg.errors import ExecutorError
+
+_PACKAGES = ("numpy", "scipy", "rasterio", "pyproj", "shapely", "h5py", "torch")
+"""Whose versions decide bytes."""
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A call, and where it belongs."""
+
+    call: bytes
+    """(function, arguments, named arguments), pickled."""
+    home: str
+    """The project's folder, absolute."""
+    sent_by: tuple[tuple[str, str], ...]
+    """Code and packages that the stage runs with."""
+
+
+def pack(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Parcel:
+    """A call as it travels."""
+    return Parcel(cloudpickle.dumps((function, args, kwargs)), str(Path.cwd()), versions())
+
+
+def run(parcel: Parcel) -> Any:
+    """Does the call, on a worker.
+
+    Raises:
+        ExecutorError: The worker's code or packages are others, or it does not see the project's folder.
+    """
+    _check(parcel)
+    with _places.at(parcel.home):
+        function, args, kwargs = cloudpickle.loads(parcel.call)
+        return function(*args, **kwargs)
+
+
+@cache
+def versions() -> tuple[tuple[str, str], ...]:
+    """Code and packages of this process, as they were when it first asked."""
+    home, said = Path(thalweg.__file__).parent, hashlib.sha256()
+    for path in sorted(home.rglob("*.py")):
+        said.update(path.relative_to(home).as_posix().encode() + path.read_bytes())
+    installed = ((name, _version(name)) for name in _PACKAGES)
+    return (("thalweg's code", said.hexdigest()[:12]), ("python", platform.python_version()), *installed)
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "missing"
+
+
+def _check(parcel: Parcel) -> None:
+    host = f"the worker {os.getpid()} on {socket.gethostname()}"
+    for (name, wanted), (_, found) in zip(parcel.sent_by, versions(), strict=True):
+        if wanted != found:
+            raise ExecutorError(
+                f"{host} has {name} {found}, but the stage has {wanted}; start the workers again, in the environment "
+                "of the stage"
+            )
+    if not Path(parcel.home).is_dir():
+        raise ExecutorError(
+            f"{host} does not see the project's folder {parcel.home}; workers need the project's disk under the same "
+            "path"
+        )
+
+
+class _Places:
+    """The folder that the threads of this process work in: one project at a time."""
+
+    def __init__(self) -> None:
+        self._free = Condition()
+        self._users = 0
+
+    @contextmanager
+    def at(self, home: str) -> Iterator[None]:
+        """Works in a folder, after all units of other folders."""
+        with self._free:
+            self._free.wait_for(lambda: self._users == 0 or Path.cwd() == Path(home))
+            os.chdir(home)
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._free:
+                self._users -= 1
+                self._free.notify_all()
+
+
+_places = _Places()
