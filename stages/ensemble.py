@@ -7,6 +7,7 @@ import rich.progress
 import typer
 
 from thalweg import params, stage
+from thalweg.executor import open_executor
 from thalweg.params.classes import Classes
 from thalweg.params.ensembles import Ensemble
 
@@ -22,7 +23,7 @@ def main(name: Annotated[str, typer.Argument(help="Key under `ensembles` in para
     from thalweg.ensemble import build_map  # noqa: PLC0415 - torch takes seconds; faults of params show first
 
     targets = (f"maps/{name}", f"ensembles/{name}", f"metrics/ensemble/{name}.json")
-    with stage.outs(*targets) as [map_dir, card_dir, metrics_path]:
+    with stage.outs(*targets) as [map_dir, card_dir, metrics_path], open_executor(gpu=True) as executor:
         build_map(
             name,
             chosen,
@@ -36,6 +37,7 @@ def main(name: Annotated[str, typer.Argument(help="Key under `ensembles` in para
             track=rich.progress.track,
             resume=Path(".cache/resume/ensemble"),
             place=Path(targets[0]),
+            executor=executor,
         )
 
 

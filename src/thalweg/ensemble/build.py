@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,7 +33,7 @@ _GDAL_CACHE_BYTES = 64 << 20
 def build_map(name: str, ensemble: Ensemble, classes: Classes, *, models: Path, scenes_root: Path, split: Path,
               map_dir: Path, card_dir: Path, metrics_path: Path, members: Sequence[str] | None = None,
               device: str = "auto", track: Track | None = None, resume: Path | None = None,
-              place: Path | None = None) -> None:  # fmt: skip
+              place: Path | None = None, executor: Executor | None = None) -> None:  # fmt: skip
     """Makes one map, its scores on held-out ground, and its card.
 
     Args:
@@ -50,6 +51,7 @@ def build_map(name: str, ensemble: Ensemble, classes: Classes, *, models: Path, 
         track: Wraps the scenes of a group of members to show progress, called as `track(scenes, description=…)`.
         resume: Folder for what a killed run can go on with; this map's is removed at the end. None: nothing is kept.
         place: Where `map_dir` will lie in the end; None: where it is.
+        executor: Predicts elsewhere, on a disk that both see; None: here.
 
     Raises:
         EnsembleError: A member is missing or does not fit the classes; no scene matches; or something is to be chosen
@@ -61,7 +63,7 @@ def build_map(name: str, ensemble: Ensemble, classes: Classes, *, models: Path, 
         job = _prepare(name, ensemble, classes, models, scenes_root, split, members, scratch,
                        place or map_dir)  # fmt: skip
         state = None if resume is None else resume / name / job.fingerprint()
-        shifts = predict_members(job, device, track or untracked, state)
+        shifts = predict_members(job, device, track or untracked, state, executor)
         combination, calibration = _choose(job, split)
         rule = to_rule(combination, tuple(job.cards), calibration, between(ensemble))
         windows = combine_scenes(job, rule)

@@ -2,7 +2,9 @@
 
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from shapely import box
@@ -14,6 +16,7 @@ from thalweg.ensemble.job import Job, Track
 from thalweg.errors import DegradedDataWarning, EnsembleError
 from thalweg.grid import Grid
 from thalweg.infer import Predictor
+from thalweg.infer.elsewhere import Members, Order, predict_scenes
 from thalweg.infer.scene import How, predict_scene
 from thalweg.manifest.ensembles import SHIFTED
 
@@ -32,7 +35,8 @@ class Shift:
     """Channel → index of all scenes of the map together."""
 
 
-def predict_members(job: Job, device: str, track: Track, state: Path | None) -> dict[str, Shift]:
+def predict_members(job: Job, device: str, track: Track, state: Path | None,
+                    executor: Executor | None = None) -> dict[str, Shift]:  # fmt: skip
     """Predicts every scene by every member; how far the input of each is shifted.
 
     Args:
@@ -40,6 +44,7 @@ def predict_members(job: Job, device: str, track: Track, state: Path | None) -> 
         device: torch's name, or `auto`.
         track: Shows progress.
         state: Folder that outlives a kill; None: nothing is kept.
+        executor: Predicts bands of rows elsewhere; None: scenes one by one, here.
 
     Raises:
         EnsembleError: The area of interest lies elsewhere.
@@ -49,10 +54,16 @@ def predict_members(job: Job, device: str, track: Track, state: Path | None) -> 
     for member, card in job.cards.items():
         groups.setdefault(card.grid, []).append(member)
     for grid, members in groups.items():
-        tta = job.ensemble.tta
-        group = {name: Predictor.load(job.models / name, device, tta.views, tta.scales) for name in members}
-        for scene in track(list(job.scenes_of(members[0])), description=f"{', '.join(members)} predict"):
-            _predict(job, group, grid, scene, None if state is None else state / grid / scene)
+        shown, tta, kept = f"{', '.join(members)} predict", job.ensemble.tta, None if state is None else state / grid
+        if executor is None:
+            group = {name: Predictor.load(job.models / name, device, tta.views, tta.scales) for name in members}
+            for scene in track(list(job.scenes_of(members[0])), description=shown):
+                _predict(job, group, grid, scene, None if kept is None else kept / scene)
+        else:
+            sent = Members(job.models, tuple(members), device, tta.views, tta.scales)
+            orders = [_order(job, sent, grid, scene, kept or job.scratch / "state" / grid)
+                      for scene in job.scenes_of(members[0])]  # fmt: skip
+            predict_scenes(orders, executor, partial(track, description=shown))
     shifts = {member: _shift(job, member) for member in job.cards}
     for member, shift in shifts.items():
         _warn(member, shift, len(job.targets))
@@ -89,11 +100,25 @@ def _check_area(job: Job) -> None:
 
 def _predict(job: Job, group: Mapping[str, Predictor], grid: str, name: str, state: Path | None) -> None:
     scene = job.grids[grid][name]
-    # Held-out ground is scored wherever it lies.
-    area = None if name in job.heldout else area_around(job, name, scene.grid)
-    how = How(job.ensemble.overlaps, job.ensemble.blend)
     targets = {member: job.member_raster(member, name) for member in group}
-    predict_scene(group, scene, how, job.names, targets, area=area, memory_gib=job.ensemble.memory_gib, state=state)
+    predict_scene(group, scene, _how(job), job.names, targets, area=_wanted(job, name, scene.grid),
+                  memory_gib=job.ensemble.memory_gib, state=state)  # fmt: skip
+
+
+def _order(job: Job, members: Members, grid: str, name: str, kept: Path) -> Order:
+    scene = job.grids[grid][name]
+    targets = {member: job.member_raster(member, name) for member in members.names}
+    return Order.of(members, scene, _how(job), job.names, _wanted(job, name, scene.grid), job.ensemble.memory_gib,
+                    kept / name, targets)  # fmt: skip
+
+
+def _how(job: Job) -> How:
+    return How(job.ensemble.overlaps, job.ensemble.blend)
+
+
+def _wanted(job: Job, name: str, grid: Grid) -> BaseGeometry | None:
+    """Held-out ground is scored wherever it lies."""
+    return None if name in job.heldout else area_around(job, name, grid)
 
 
 def _shift(job: Job, member: str) -> Shift:

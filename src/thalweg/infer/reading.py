@@ -25,7 +25,7 @@ class Batch(NamedTuple):
 
 
 def iter_batches(scene: Scene, lattices: Mapping[int, Lattice], batches: Mapping[int, int], inside: Inside,
-                 start: int) -> Iterator[Batch]:  # fmt: skip
+                 start: int, stop: int) -> Iterator[Batch]:  # fmt: skip
     """Reads, from the top of a scene to its bottom, the windows that hold a pixel that is measured, valid and wanted.
 
     Batches are of one row of windows, so that they are the same wherever one starts.
@@ -36,10 +36,11 @@ def iter_batches(scene: Scene, lattices: Mapping[int, Lattice], batches: Mapping
         batches: Edge of a window → windows per batch.
         inside: What is wanted.
         start: Rows above are finished: windows that end above are not read.
+        stop: Rows from here on are not asked for: windows that begin there are not read.
     """
-    height = scene.grid.shape_yx[0]
-    rows = sorted((top, size) for size, lattice in lattices.items() for top in lattice.tops if top + size > start)
-    for top, size in rows if start < height else ():
+    rows = sorted((top, size) for size, lattice in lattices.items() for top in lattice.tops
+                  if top + size > start and top < stop)  # fmt: skip
+    for top, size in rows if start < stop else ():
         found = _read(scene, lattices[size].windows(top), inside)
         while batch := list(itertools.islice(found, batches[size])):
             windows, pixels = zip(*batch, strict=True)

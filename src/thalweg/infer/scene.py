@@ -56,7 +56,7 @@ def predict_scene(group: Mapping[str, Predicts], scene: Scene, how: How, names: 
     """
     for member in group.values():
         contract.check(member.card, scene)
-    job = _Job(scene, how, tuple(names), area, targets, state, to_inside(area, scene.grid))
+    job = SceneJob.of(scene, how, names, area, targets, state)
     parts = job.plan(group, memory_gib)
     for number, part in enumerate(parts):
         job.run({name: group[name] for name in part.members}, part, partial(_told, tell, number, len(parts)))
@@ -69,7 +69,7 @@ def plan_scene(group: Mapping[str, Predicts], scene: Scene, how: How, names: Seq
     Raises:
         BudgetError: Not even one window of one member fits the budget.
     """
-    return _Job(scene, how, tuple(names), None, {}, None, to_inside(None, scene.grid)).plan(group, memory_gib)
+    return SceneJob.of(scene, how, names, None, {}, None).plan(group, memory_gib)
 
 
 def window_count(member: Predicts, scene: Scene, how: How) -> int:
@@ -79,7 +79,7 @@ def window_count(member: Predicts, scene: Scene, how: How) -> int:
 
 
 @dataclass(frozen=True)
-class _Job:
+class SceneJob:
     """What stays the same while one scene is predicted."""
 
     scene: Scene
@@ -89,6 +89,12 @@ class _Job:
     targets: Mapping[str, Path]
     kept: Path | None
     inside: Inside
+
+    @classmethod
+    def of(cls, scene: Scene, how: How, names: Sequence[str], area: Area | None, targets: Mapping[str, Path],
+           kept: Path | None) -> "SceneJob":  # fmt: skip
+        """One whose area is ready to be asked."""
+        return cls(scene, how, tuple(names), area, targets, kept, to_inside(area, scene.grid))
 
     def plan(self, group: Mapping[str, Predicts], memory_gib: float) -> tuple[Group, ...]:
         """Which members are predicted together."""
@@ -103,13 +109,13 @@ class _Job:
 
     def run(self, members: Mapping[str, Predicts], part: Group, tell: Tell) -> None:
         """Predicts what is not finished of some members, and gives their targets."""
-        states = {name: self._state(name, member, part) for name, member in members.items()}
+        states = {name: self.state_of(name, member, part) for name, member in members.items()}
         done = {name for name, state in states.items() if state and state.finished}
         todo = {name: member for name, member in members.items() if name not in done}
         for target in (self.targets[name] for name in members):
             target.parent.mkdir(parents=True, exist_ok=True)
         if todo:
-            self._predict(todo, part, {name: states[name] for name in todo}, tell)
+            self._predict_all(todo, part, {name: states[name] for name in todo}, tell)
         for name, state in states.items():
             if state and name in todo:
                 state.finish(self.targets[name])
@@ -117,26 +123,41 @@ class _Job:
                 state.give(self.targets[name])
         tell(1)
 
-    def _predict(self, members: Mapping[str, Predicts], part: Group, states: Mapping[str, State | None],
-                 tell: Tell) -> None:  # fmt: skip
-        height = self.scene.grid.shape_yx[0]
-        start = min(state.rows(BAND_PX) if state else 0 for state in states.values())
+    def sweep(self, members: Mapping[str, Predicts], part: Group, writer: Writer, rows: tuple[int, int],
+              tell: Tell | None = None) -> None:  # fmt: skip
+        """Predicts some rows and hands them on, to the same values whichever rows are asked for.
+
+        Args:
+            members: To predict.
+            part: In what batches.
+            writer: Takes the rows, band by band.
+            rows: First, a multiple of `BAND_PX`, and the one behind the last: such a multiple, or the scene's height.
+            tell: Shows progress.
+        """
+        start, stop = rows
         lattices = {name: self.lattice(member) for name, member in members.items()}
         canvases = {name: Canvas(lattice, len(self.names), BAND_PX, start) for name, lattice in lattices.items()}
         read = iter_batches(self.scene, {each.window_px: each for each in lattices.values()}, part.batches,
-                            self.inside, start)  # fmt: skip
-        with ExitStack() as stack:
-            stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES))
-            datasets = {name: stack.enter_context(self._created(name, states[name], start)) for name in members}
-            writer = stack.enter_context(Behind(Writer(self.scene, self.inside, datasets, states)))
-            for batch in stack.enter_context(closing(ahead(read))):
-                _hand_on(canvases, batch.top, writer)
+                            self.inside, start, stop)  # fmt: skip
+        with Behind(writer) as behind, closing(ahead(read)) as batches:
+            for batch in batches:
+                _hand_on(canvases, batch.top, behind)
                 for name, member in members.items():
                     if lattices[name].window_px == batch.size_px:
                         for window, probs in zip(batch.windows, member.predict(batch.pixels), strict=True):
                             canvases[name].add(window, probs)
-                tell(batch.top / height)
-            _hand_on(canvases, height, writer)
+                if tell:
+                    tell(batch.top / stop)
+            _hand_on(canvases, stop, behind)
+
+    def _predict_all(self, members: Mapping[str, Predicts], part: Group, states: Mapping[str, State | None],
+                     tell: Tell) -> None:  # fmt: skip
+        start = min(state.rows(BAND_PX) if state else 0 for state in states.values())
+        with ExitStack() as stack:
+            stack.enter_context(rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES))
+            datasets = {name: stack.enter_context(self._created(name, states[name], start)) for name in members}
+            writer = Writer(self.scene, self.inside, datasets, states)
+            self.sweep(members, part, writer, (start, self.scene.grid.shape_yx[0]), tell)
 
     @contextmanager
     def _created(self, name: str, state: State | None, start: int) -> Iterator[DatasetWriter]:
@@ -152,7 +173,8 @@ class _Job:
         finally:
             partial.unlink(missing_ok=True)
 
-    def _state(self, name: str, member: Predicts, part: Group) -> State | None:
+    def state_of(self, name: str, member: Predicts, part: Group) -> State | None:
+        """Where what is finished of a member lies; None where nothing is kept."""
         if self.kept is None:
             return None
         batch = part.batches[self.lattice(member).window_px]

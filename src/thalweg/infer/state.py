@@ -9,7 +9,9 @@ import hashlib
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -60,12 +62,12 @@ class State:
 
     def __init__(self, folder: Path) -> None:
         """Takes a folder of its own, named by a fingerprint; it is made with the first band."""
-        self._folder = folder
+        self.folder = folder
 
     @property
     def raster(self) -> Path:
         """The whole raster, once there is one."""
-        return self._folder / "probs.tif"
+        return self.folder / "probs.tif"
 
     @property
     def finished(self) -> bool:
@@ -79,6 +81,10 @@ class State:
             top += band_px
         return top
 
+    def has(self, top: int) -> bool:
+        """Whether the band that begins at a row is finished."""
+        return self.finished or self._band(top).exists()
+
     def bands(self, rows: int, band_px: int) -> Iterator[tuple[int, np.ndarray]]:
         """First row and held values (K, rows, W) of the finished bands above a row."""
         for top in range(0, rows, band_px):
@@ -86,8 +92,8 @@ class State:
 
     def keep(self, top: int, held: np.ndarray) -> None:
         """Writes a band, whole or not at all."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        partial = self._folder / ".band.part"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = self.folder / f".{uuid.uuid4().hex}.part"  # others may be at it on other machines
         with partial.open("wb") as stream:
             np.save(stream, held)
             stream.flush()
@@ -96,9 +102,13 @@ class State:
 
     def finish(self, raster: Path) -> None:
         """Keeps a second name of the whole raster, and the bands no more."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         link(raster, self.raster)
-        for path in self._folder.glob("*.npy"):
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Removes the bands, of which the raster is made."""
+        for path in self.folder.glob("*.npy"):
             path.unlink()
 
     def give(self, target: Path) -> None:
@@ -106,5 +116,15 @@ class State:
         target.unlink(missing_ok=True)
         link(self.raster, target)
 
+    @contextmanager
+    def new(self) -> Iterator[Path]:
+        """A path for the whole raster, which gets its name when the block ends, whoever else is making it."""
+        partial = self.folder / f".{uuid.uuid4().hex}.tif"
+        try:
+            yield partial
+            partial.replace(self.raster)
+        finally:
+            partial.unlink(missing_ok=True)
+
     def _band(self, top: int) -> Path:
-        return self._folder / f"{top:08}.npy"
+        return self.folder / f"{top:08}.npy"

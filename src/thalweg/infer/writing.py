@@ -22,6 +22,14 @@ class Writer:
 
     def __init__(self, scene: Scene, inside: Inside, datasets: Mapping[str, DatasetWriter],
                  states: Mapping[str, State | None]) -> None:  # fmt: skip
+        """Takes where members' bands go: a raster, a state that outlives a kill, or both.
+
+        Args:
+            scene: Theirs.
+            inside: What of it is wanted.
+            datasets: Rasters by member.
+            states: By member; None: nothing is kept.
+        """
         self._scene = scene
         self._inside = inside
         self._datasets = datasets
@@ -39,7 +47,8 @@ class Writer:
         release(self._scene)
         if state := self._states[name]:
             state.keep(top, held)
-        write_held(self._datasets[name], top, held)
+        if name in self._datasets:
+            write_held(self._datasets[name], top, held)
 
     def _is_wanted(self, window: Window) -> np.ndarray:
         """Asked of the scene once for all members, whose bands come one after another."""
