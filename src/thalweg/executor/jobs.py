@@ -45,11 +45,7 @@ class Jobs(Cluster):
         Raises:
             ExecutorError: The options are none that dask-jobqueue knows.
         """
-        kind = getattr(extra("dask_jobqueue"), _CLUSTERS[self._asked.system])
-        try:
-            self._cluster = kind(**self._asked.options)
-        except (TypeError, ValueError) as error:
-            raise ExecutorError(f"{self._file}: {error}; see the options of dask_jobqueue.{kind.__name__}") from error
+        self._cluster = _made(self._asked, self._file)
         self._cluster.scale(jobs=self._asked.jobs)
         return self.handed(extra("distributed").Client(self._cluster, set_as_default=False))
 
@@ -66,6 +62,24 @@ class Jobs(Cluster):
         super().close()
         if self._cluster is not None:
             self._cluster.close()
+
+
+def script(file: Path) -> str:
+    """What would be handed to the batch system, once per job.
+
+    Raises:
+        ExecutorError: The file is missing or wrong, or its options are none that dask-jobqueue knows.
+    """
+    with _made(_read(file), file) as cluster:
+        return str(cluster.job_script())
+
+
+def _made(asked: ClusterFile, file: Path) -> Any:
+    kind = getattr(extra("dask_jobqueue"), _CLUSTERS[asked.system])
+    try:
+        return kind(**asked.options)
+    except (TypeError, ValueError) as error:
+        raise ExecutorError(f"{file}: {error}; see the options of dask_jobqueue.{kind.__name__}") from error
 
 
 def _read(file: Path) -> ClusterFile:
