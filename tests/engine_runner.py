@@ -1,6 +1,5 @@
 """One data stage on whatever engine the environment names, in a process of its own: `engine_runner.py <act> <tag>`."""
 
-import sys
 from pathlib import Path
 
 from ensemble_builder import make_ensemble

@@ -15,12 +15,14 @@ from thalweg.params import read_yaml
 PROVIDERS = ("thalweg.http", "thalweg.copernicus", "thalweg.stac")
 """Rooms behind sources: what they bring is pinned, by a lock or list in git, to an id, size and checksum, and is refused
 otherwise (docs/adr/0007)."""
+_SPARED = (*PROVIDERS, "thalweg.watch", "thalweg.executor")
 NEUTRAL = frozenset({"thalweg", "thalweg.errors", "thalweg.machine", "thalweg.stage"}) | {
-    name for name in modules()
-    if name in (*PROVIDERS, "thalweg.watch") or name.startswith(tuple(f"{room}." for room in (*PROVIDERS, "thalweg.watch")))
+    name for name in modules() if name in _SPARED or name.startswith(tuple(f"{room}." for room in _SPARED))
 }  # fmt: skip
 """Cannot change a number, so that an edit must not rerun anything: the version, messages, the Typer boundary, where
-records of runs lie on this machine, the providers' rooms, and what watches a training (tests/thalweg/train/test_watch.py)."""
+records of runs lie on this machine, the providers' rooms, what watches a training (tests/thalweg/train/test_watch.py),
+and where units run: it carries calls and results, and opens none (docs/adr/0013; the same bytes by every engine:
+tests/thalweg/executor/test_faults.py, tests/thalweg/infer/test_elsewhere.py)."""
 EDGE = {
     "thalweg.bring",
     "thalweg.doctor.account",
@@ -242,6 +244,7 @@ def test_params_are_loaded_by_scripts_only():
     edge = {
         "doctor.account",
         "doctor.project",
+        "executor.jobs",  # a site's own file
         "params",
         "params.origin",
         "params.presets",

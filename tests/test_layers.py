@@ -15,7 +15,7 @@ LAYERS: tuple[frozenset[str], ...] = (
                "maps", "scoring", "yardstick", "calibrate", "conformal", "assess", "parcels", "pseudo", "suggest", "polygons", "centrelines", "report", "cautions", "atlas", "blockmap", "figures", "pictures",
                "standings", "plots", "qgis_project", "curves", "by_class", "datapage", "effort", "explorer", "locator", "worst",
                "features", "probe", "embeddings", "profiling", "repack", "trial"}),
-    frozenset({"stage", "cli", "commands", "outcome", "recipes", "jobs", "ensemble_jobs", "salvage", "summary", "unattended", "provision", "submit", "doctor", "reference"}),
+    frozenset({"stage", "cli", "commands", "outcome", "recipes", "jobs", "ensemble_jobs", "salvage", "summary", "unattended", "provision", "submit", "doctor", "reference", "executor"}),
 )  # fmt: skip
 """Rooms from the bottom up: words, disk, science, acts, edge."""
 BESIDE: dict[str, frozenset[str]] = {
@@ -72,6 +72,7 @@ BESIDE: dict[str, frozenset[str]] = {
     "ensemble_jobs": frozenset({"jobs"}),
     "commands": frozenset({"doctor", "ensemble_jobs", "reference", "salvage", "submit"}),
     "doctor": frozenset({"recipes", "salvage"}),
+    "executor": frozenset({"stage"}),
     "qgis_project": frozenset({"maps"}),
     "onnx_runner": frozenset({"infer"}),
     "export": frozenset({"infer", "onnx_runner"}),

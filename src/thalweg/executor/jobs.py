@@ -77,9 +77,10 @@ def script(file: Path) -> str:
 def _made(asked: ClusterFile, file: Path) -> Any:
     kind = getattr(extra("dask_jobqueue"), _CLUSTERS[asked.system])
     try:
-        return kind(**asked.options)
+        return kind(**{"scheduler_options": {"dashboard_address": ":0"}, **asked.options})
     except (TypeError, ValueError) as error:
-        raise ExecutorError(f"{file}: {error}; see the options of dask_jobqueue.{kind.__name__}") from error
+        said = " ".join(str(error).split())
+        raise ExecutorError(f"{file}: {said}; see the options of dask_jobqueue.{kind.__name__}") from error
 
 
 def _read(file: Path) -> ClusterFile:

@@ -48,7 +48,9 @@ def test_without_an_engine_a_stage_does_everything_itself(setting, value):
 def test_the_setting_is_read_from_the_project_s_env_file(monkeypatch, tmp_path):
     monkeypatch.delenv(SETTING, raising=False)
     (tmp_path / ".env").write_text("THALWEG_EXECUTOR=local:0\n")
-    with pytest.raises(ExecutorError, match=r"THALWEG_EXECUTOR is 'local:0', which names no engine; give one of local, "):
+    with pytest.raises(
+        ExecutorError, match=r"THALWEG_EXECUTOR is 'local:0', which names no engine; give one of local, "
+    ):
         read_engine(file=tmp_path / ".env")
 
 
@@ -118,7 +120,7 @@ class Engine:
         self.opens, self.standing = self.opens - 1, True
         return self
 
-    def submit(self, fn, parcel):
+    def submit(self, *_parcel):
         if not self.standing:
             raise ConnectionError
         self.handed.append(Future())
@@ -164,7 +166,7 @@ def test_what_an_engine_loses_is_handed_to_the_next(loss):
     assert len(engine.handed) == 3, "what had finished was not handed on"
 
 
-def test_a_late_answer_of_an_engine_that_was_lost_counts(setting):
+def test_a_late_answer_of_an_engine_that_was_lost_counts():
     engine = Engine()
     executor = Enduring(engine)
     future = executor.submit(squared, 1)
@@ -205,11 +207,13 @@ def test_units_meet_the_same_code_and_folder_or_say_so(tmp_path, monkeypatch):
     lost = shipped.pack(Path.cwd, (), {})
     monkeypatch.chdir("/")
     (tmp_path / "gone").rmdir()
-    with pytest.raises(ExecutorError, match="does not see the project's folder .*gone; workers need"):
+    with pytest.raises(ExecutorError, match=r"does not see the project's folder .*gone; workers need"):
         shipped.run(lost)
     others = (("thalweg's code", "0123"), *shipped.versions()[1:])
     monkeypatch.setattr(shipped, "versions", lambda: others)
-    with pytest.raises(ExecutorError, match=r"has thalweg's code 0123, but the stage has [0-9a-f]{12}; start the workers"):
+    with pytest.raises(
+        ExecutorError, match=r"has thalweg's code 0123, but the stage has [0-9a-f]{12}; start the workers"
+    ):
         shipped.run(parcel)
 
 
@@ -240,7 +244,7 @@ def test_scenes_on_a_dask_worker_are_those_of_this_process(tmp_path):
     assert sorted(made.units()) == ["p0", "p1", "p2"]
 
 
-def test_jobs_of_a_batch_system_start_workers_as_its_file_says(setting, tmp_path):
+def test_jobs_of_a_batch_system_start_workers_as_its_file_says(tmp_path):
     pytest.importorskip("dask_jobqueue")
     path = tmp_path / "cluster.yaml"
     path.write_text("system: slurm\njobs: 2\noptions:\n  queue: long\n  cores: 4\n  processes: 1\n  memory: 16GB\n"
@@ -251,7 +255,7 @@ def test_jobs_of_a_batch_system_start_workers_as_its_file_says(setting, tmp_path
     assert "distributed.cli.dask_worker" in script
     assert "--resources GPU=1" in script
     path.write_text("system: pbs\njobs: 2\noptions: {cores: 4}\n")
-    with pytest.raises(ExecutorError, match="cluster.yaml: .*memory.*; see the options of dask_jobqueue.PBSCluster"):
+    with pytest.raises(ExecutorError, match=r"cluster\.yaml: .*memory.*; see the options of dask_jobqueue.PBSCluster"):
         jobs.script(path)
 
 

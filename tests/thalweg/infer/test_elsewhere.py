@@ -43,7 +43,9 @@ def test_bands_of_rows_make_the_bytes_of_the_whole(tall, tmp_path, monkeypatch, 
     area = box(*tall.grid.bounds).buffer(-700) if part == "area" else None
     group = {name: Predictor.load(tmp_path / "models" / name, "cpu") for name in MEMBERS}
     (tmp_path / "here").mkdir()
-    predict_scene(group, tall, HOW, NAMES, {name: tmp_path / "here" / name for name in MEMBERS}, area=area, memory_gib=1)
+    predict_scene(
+        group, tall, HOW, NAMES, {name: tmp_path / "here" / name for name in MEMBERS}, area=area, memory_gib=1
+    )
     assert predicted(Twice(), order(tmp_path, tall, "there", area)) == ["tall 0", "tall 1024", "tall 2048"]
     assert digests(tmp_path / "there") == digests(tmp_path / "here")
     assert not list((tmp_path / "state").rglob("*.npy"))
