@@ -23,6 +23,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "mas
 ONLY_READ = {
     "docker": "no engine runs here; the files that it builds are linted and their steps run in test_containers.py",
     "srun": "SLURM's; tests/thalweg/submit/test_slurm.py runs it", "torchrun": "would train; tests/thalweg/train/test_several.py runs it",
+    "dask": "would wait for workers; tests/thalweg/executor/test_faults.py runs it",
+    "pip": "pip's; `make setup` and the tests of containers run it",
     "nohup": "would start the night", "cp": "the shell's own", "head": "the shell's own",
 }  # fmt: skip
 _FENCE = re.compile(r"^(<!-- run -->\n)?```(\w*)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)

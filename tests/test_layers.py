@@ -71,7 +71,7 @@ BESIDE: dict[str, frozenset[str]] = {
     "unattended": frozenset({"salvage"}),
     "ensemble_jobs": frozenset({"jobs"}),
     "commands": frozenset({"doctor", "ensemble_jobs", "reference", "salvage", "submit"}),
-    "doctor": frozenset({"recipes", "salvage"}),
+    "doctor": frozenset({"executor", "recipes", "salvage"}),
     "executor": frozenset({"stage"}),
     "qgis_project": frozenset({"maps"}),
     "onnx_runner": frozenset({"infer"}),

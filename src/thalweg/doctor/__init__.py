@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from thalweg.doctor import account, machine, project
+from thalweg.doctor import account, engine, machine, project
 from thalweg.doctor.finding import Finding
 
 Check = Callable[[Path], Iterator[Finding]]
@@ -16,6 +16,7 @@ CHECKS: dict[str, Check] = {
     "params": project.recipe,
     "products": project.products,
     "dvc": project.pipeline,
+    "engine": engine.engine,
     "account": account.credentials,
 }
 """By the heading that a person sees, in order."""

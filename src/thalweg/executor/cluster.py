@@ -28,7 +28,7 @@ def extra(module: str) -> Any:
     except ModuleNotFoundError as error:
         raise ExecutorError(
             f"THALWEG_EXECUTOR asks for Dask, but the package {error.name} is missing; install the extra: "
-            "`pip install -c requirements.lock 'thalweg[distributed]'`"
+            "`pip install -c requirements.lock -e '.[distributed]'`"
         ) from error
 
 
@@ -103,6 +103,18 @@ class Scheduler(Cluster):
             else:
                 self._known = True
                 return executor
+
+    def count(self) -> int:
+        """Workers that it has now.
+
+        Raises:
+            ExecutorError: Nobody answers.
+        """
+        self.open()
+        try:
+            return len(self._client.scheduler_info(n_workers=-1)["workers"])
+        finally:
+            self.close()
 
     def _connected(self) -> Any:
         client = extra("distributed").Client

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from engine_builder import Cluster, Places, Twice, act, digests, ended, make_raws
 
+from thalweg.doctor.engine import engine
 from thalweg.errors import ExecutorError, MapError
 from thalweg.executor import cluster, jobs, open_executor, shipped
 from thalweg.executor.choice import SETTING, read_engine
@@ -74,7 +75,7 @@ def test_an_address_where_nobody_answers_is_said_at_once(setting, monkeypatch):
 def test_a_missing_extra_is_named(setting, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     setting("dask:tcp://127.0.0.1:8786")
-    with pytest.raises(ExecutorError, match=r"the package distributed is missing; .*thalweg\[distributed\]"):
+    with pytest.raises(ExecutorError, match=r"the package distributed is missing; .*\.\[distributed\]"):
         read_engine(file=NOWHERE)
 
 
@@ -226,7 +227,19 @@ def test_a_unit_that_loses_all_its_workers_is_told_in_one_sentence(setting):
     assert str(engine.words(MapError("as it is"))) == "as it is"
 
 
-def test_scenes_on_a_dask_worker_are_those_of_this_process(tmp_path):
+def test_the_doctor_says_where_units_run(setting, tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(cluster, "_ANSWER_S", 0.5)
+    told = []
+    for value in ("", "local:2", "ray:x", f"dask:tcp://127.0.0.1:{Places().free_port()}"):
+        setting(value)
+        told += engine(tmp_path)
+    assert [finding.level for finding in told] == ["ok", "ok", "fail", "fail"]
+    assert told[1].said == "units of data stages run by local:2"
+    assert "no Dask scheduler answers" in told[3].said
+
+
+def test_scenes_on_a_dask_worker_are_those_of_this_process(setting, tmp_path):
     pytest.importorskip("distributed")
     make_raws(tmp_path, 3)
     made = Cluster(tmp_path, Places(), 0)
@@ -237,10 +250,13 @@ def test_scenes_on_a_dask_worker_are_those_of_this_process(tmp_path):
         there = act(tmp_path, "scenes", "there", f"dask:{made.address}")
         ended(here)
         ended(there)
+        setting(f"dask:{made.address}")
+        (found,) = engine(tmp_path)
     finally:
         made.end()
     assert digests(tmp_path / "there/out") == digests(tmp_path / "here/out")
     assert len(digests(tmp_path / "there/out")) == 9
+    assert found.said == f"units of data stages run by dask:{made.address}, which has 1 worker(s) now"
     assert sorted(made.units()) == ["p0", "p1", "p2"]
 
 
