@@ -7,7 +7,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,16 @@ def link_all(wanted: Sequence[tuple[str, str, Callable[[Path], None]]], target: 
         track: Shows progress while it passes the names on one by one.
         executor: Builds elsewhere, several at once; None: here, one by one.
     """
-    names, keys, builds = ([each[place] for each in wanted] for place in range(3))
-    folders = (map if executor is None else executor.map)(stored, [store] * len(names), keys, builds)
-    for name, folder in zip(track(names), folders, strict=True):
+    each = map if executor is None else executor.map
+    folders = each(partial(_stored, store), wanted)
+    for name, folder in zip(track([name for name, _, _ in wanted]), folders, strict=True):
         link_folder(folder, target / name)
-    _sweep(store, frozenset(keys))
+    _sweep(store, frozenset(key for _, key, _ in wanted))
+
+
+def _stored(store: Path, wanted: tuple[str, str, Callable[[Path], None]]) -> Path:
+    _, key, build = wanted
+    return stored(store, key, build)
 
 
 def stored(store: Path, key: str, build: Callable[[Path], None]) -> Path:

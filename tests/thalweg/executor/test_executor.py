@@ -260,6 +260,7 @@ def test_scenes_on_a_dask_worker_are_those_of_this_process(setting, tmp_path):
     assert sorted(made.units()) == ["p0", "p1", "p2"]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a cluster that could not be made
 def test_jobs_of_a_batch_system_start_workers_as_its_file_says(tmp_path):
     pytest.importorskip("dask_jobqueue")
     path = tmp_path / "cluster.yaml"
