@@ -76,7 +76,7 @@ class Enduring(Executor):
             if self._over.is_set():
                 raise ExecutorError("the executor is shut down and takes no more units; please report it")
             self._open[future] = parcel
-            future.add_done_callback(self._forget)
+            future.add_done_callback(self._drop)
             self._hand(future, parcel)
         return future
 
@@ -112,17 +112,22 @@ class Enduring(Executor):
             if opened == self._opened and not future.done():
                 self._gone.set()
             return
-        with self._guard:
-            if future.done() or not future.set_running_or_notify_cancel():
-                return
+        if not self._forget(future) or not future.set_running_or_notify_cancel():
+            return
         if error is None:
             future.set_result(inner.result())
         else:
             future.set_exception(self._engine.words(error))
 
-    def _forget(self, future: "Future[Any]") -> None:
+    def _drop(self, future: "Future[Any]") -> None:
+        self._forget(future)
+        if future.cancelled():
+            future.set_running_or_notify_cancel()  # else who waits for several would wait for this one, too
+
+    def _forget(self, future: "Future[Any]") -> bool:
+        """Whether it was still open."""
         with self._guard:
-            self._open.pop(future, None)
+            return self._open.pop(future, None) is not None
 
     def _keep(self) -> None:
         """Opens the engine again when it is gone, until the executor is shut down."""
@@ -151,5 +156,5 @@ class Enduring(Executor):
             waiting = list(self._open)
             self._over.set()
         for future in waiting:
-            if not future.done() and future.set_running_or_notify_cancel():
+            if self._forget(future) and future.set_running_or_notify_cancel():
                 future.set_exception(error)

@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from pathlib import Path
 
 import pytest
@@ -195,6 +195,7 @@ def test_a_unit_that_is_not_wanted_any_more_is_cancelled():
     future = executor.submit(squared, 1)
     assert future.cancel()
     assert engine.handed[0].cancelled()
+    assert wait([future], 5).done == {future}
     executor.shutdown()
 
 
