@@ -14,6 +14,8 @@ from thalweg.errors import ExecutorError
 from thalweg.executor.shipped import Parcel, pack, run
 
 _LOOK_S = 0.5
+_PART_S = 1
+"""How long who ends waits for what may itself be waiting for a scheduler."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -91,8 +93,7 @@ class Enduring(Executor):
                 future.exception()
         self._over.set()
         self._gone.set()
-        if self._keeper.is_alive():
-            self._keeper.join()
+        self._keeper.join(_PART_S)
         self._engine.close()
 
     def _hand(self, future: "Future[Any]", parcel: Parcel) -> None:

@@ -3,6 +3,8 @@
 import os
 import signal
 import sys
+import threading
+import time
 from concurrent.futures import Future, wait
 from pathlib import Path
 
@@ -138,8 +140,6 @@ class Engine:
 
 
 def until(true) -> None:
-    import time
-
     for _ in range(200):
         if true():
             return
@@ -187,6 +187,22 @@ def test_an_engine_that_does_not_come_back_ends_the_stage():
     with pytest.raises(ExecutorError, match="nobody is there any more"):
         future.result(10)
     executor.shutdown()
+
+
+def test_who_ends_does_not_wait_for_an_engine_to_come_back():
+    held, engine = threading.Event(), Engine()
+    executor = Enduring(engine)
+    future = executor.submit(squared, 1)
+    engine.open = lambda: held.wait(60)
+    engine.standing = False
+    time.sleep(1)
+    begun = time.monotonic()
+    executor.shutdown(wait=False, cancel_futures=True)
+    assert time.monotonic() - begun < 10
+    assert future.cancelled()
+    engine.submit = lambda *_parcel: Future()
+    engine.open = lambda: engine
+    held.set()
 
 
 def test_a_unit_that_is_not_wanted_any_more_is_cancelled():
