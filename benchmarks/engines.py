@@ -183,29 +183,38 @@ def bare(setting: str) -> float:
 
 
 def main() -> None:
-    """The table."""
+    """The table; with `--units`, its last column alone."""
+    alone = "--units" in sys.argv[1:]
     for left in HOME.glob("out-*"):
         shutil.rmtree(left)
     HOME.mkdir(parents=True, exist_ok=True)
-    make_products(HOME / "raw")
-    make_map()
+    if not alone:
+        make_products(HOME / "raw")
+        make_map()
     print("| engine | scenes, Mpx·bands/s | prediction, Mpx/s | ms per unit |\n|---|---|---|---|")
     wanted: dict[str, str] = {}
     with engines() as found:
         for number, (name, setting) in enumerate(found):
             os.environ[SETTING] = setting
-            rates = {}
-            for kind, run in (("scenes", scenes), ("prediction", prediction)):
-                with open_executor() as executor:
-                    for turn in ("cold", "warm"):
-                        rates[kind] = run(executor, HOME / f"out-{number}-{kind}-{turn}")
-                    each = overhead(executor)
-                made = digest(HOME / f"out-{number}-{kind}-warm")
-                if made != wanted.setdefault(kind, made):
-                    sys.exit(f"{kind} by {name} have other bytes than those of this process")
-            print(f"| {name} | {rates['scenes']:.1f} | {rates['prediction']:.3f} | {each:.2f} |", flush=True)
+            shown = [] if alone else [f"{measured(kind, number, name, wanted):.3g}" for kind in KINDS]
+            with open_executor() as executor:
+                print(f"| {name} | {' | '.join(shown or ['', ''])} | {overhead(executor):.2f} |", flush=True)
             if setting.startswith("dask"):
-                print(f"| bare | | | {bare(setting):.2f} |", flush=True)
+                print(f"| the same, bare | | | {bare(setting):.2f} |", flush=True)
+
+
+KINDS: dict[str, Callable[[Executor | None, Path], float]] = {"scenes": scenes, "prediction": prediction}
+
+
+def measured(kind: str, number: int, name: str, wanted: dict[str, str]) -> float:
+    """A rate of warm workers, whose bytes are those of the first engine."""
+    with open_executor() as executor:
+        KINDS[kind](executor, HOME / f"out-{number}-{kind}-cold")
+        rate = KINDS[kind](executor, HOME / f"out-{number}-{kind}-warm")
+    made = digest(HOME / f"out-{number}-{kind}-warm")
+    if made != wanted.setdefault(kind, made):
+        sys.exit(f"{kind} by {name} have other bytes than those of this process")
+    return rate
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import pickle
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from product_builder import index, make_raster
 
 from thalweg.executor.shipped import pack, run
@@ -182,19 +184,20 @@ class Namespaces(Places):
 
 @contextmanager
 def places() -> Iterator[Places]:
-    """Namespaces where they can be had, else the loopback."""
-    spaces = Namespaces()
-    spaces.clear()
-    try:
-        spaces.lay()
-    except (OSError, subprocess.CalledProcessError):
+    """Namespaces where they can be had, else the loopback; one user of them at a time on this machine."""
+    with FileLock(Path(tempfile.gettempdir()) / "thalweg-namespaces.lock"):
+        spaces = Namespaces()
         spaces.clear()
-        yield Places()
-        return
-    try:
-        yield spaces
-    finally:
-        spaces.clear()
+        try:
+            spaces.lay()
+        except (OSError, subprocess.CalledProcessError):
+            spaces.clear()
+            yield Places()
+            return
+        try:
+            yield spaces
+        finally:
+            spaces.clear()
 
 
 def _ip(*words: str) -> None:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 CUT_S = 20
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def hosts():
     with places() as found:
         yield found
