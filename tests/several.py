@@ -1,8 +1,11 @@
 """Trains a tiny member, as one of several processes: `several.py ROOT OUTS DEVICES MEMBER-PARAMS [RANK EPOCH]`.
 
 With a rank and an epoch, that process is killed when the epoch is over, as the kernel kills one that takes too much.
+Processes that take too long end by themselves and say where they stood: the clock runs before anything is imported,
+since imports take most of their time.
 """
 
+import faulthandler
 import json
 import os
 import signal
@@ -10,15 +13,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from member_builder import classes, member, places, train_params
-
-from thalweg import stage, world
-from thalweg.errors import ThalwegError
-from thalweg.resume import Keeper
-from thalweg.train import train_member
+PATIENCE_S = 540
+"""A training by three takes some 45 s of a core's time, 10 of each process before its first line: three minutes at a
+load of 5, and longer than this at a load of 30."""
 
 
 def main() -> None:
+    from member_builder import classes, member, places, train_params
+
+    from thalweg import world
+    from thalweg.train import train_member
+
     root, outs, devices, params, *end = sys.argv[1:]
     train = train_params(devices=int(devices))
     if end and world.read(train).rank == int(end[0]):
@@ -27,6 +32,8 @@ def main() -> None:
 
 
 def _end_after(epoch: int) -> None:
+    from thalweg.resume import Keeper
+
     ended = Keeper.on_train_epoch_end
 
     def killed(self: Keeper, trainer: Any, pl_module: Any) -> None:
@@ -42,6 +49,10 @@ def _tuples(params: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    faulthandler.dump_traceback_later(PATIENCE_S, exit=True)
+    from thalweg import stage
+    from thalweg.errors import ThalwegError
+
     stage.end_with_parent()
     signal.signal(signal.SIGTERM, stage._terminate)
     try:

@@ -6,7 +6,7 @@ from import_graph import imported, modules, ours
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "classes", "bands", "grid", "params"}),
-    frozenset({"raster", "manifest", "machine", "vectors", "mapfiles", "qgis"}),
+    frozenset({"raster", "manifest", "machine", "vectors", "mapfiles", "qgis", "bucket"}),
     frozenset({"sources", "products", "preprocess", "indices", "composite", "elevation", "elevation_tiles", "sample",
                "dataset", "split", "folds", "distribution", "class_weights", "contract", "models", "losses", "backbones",
                "weights", "reducers", "metrics", "thresholds", "doubt", "places", "linear", "http", "copernicus", "stac", "bring", "layout",

@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -48,6 +49,11 @@ def auto_precision(accelerator: str) -> str:
     if torch.cuda.is_bf16_supported(including_emulation=False):
         return "bf16-mixed"
     return "16-mixed" if torch.cuda.get_device_capability()[0] >= 7 else "32-true"
+
+
+def alone() -> dict[str, Any]:
+    """Where one process trains, in Lightning's words, which would else ask the scheduler of a cluster that it is on."""
+    return {"devices": 1, "num_nodes": 1, "plugins": [LightningEnvironment()]}
 
 
 class EpochLines(Checkpoint):
@@ -144,6 +150,8 @@ def quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", ".*exists and is not empty")
             # Said by us where it matters: `keep: last` trains without a validation part.
             warnings.filterwarnings("ignore", ".*have no `val_dataloader`")
+            # On a cluster's machine it is there; what starts processes is for `world` to tell.
+            warnings.filterwarnings("ignore", "The `srun` command is available")
             # Every process has the same: counts are summed, and losses are those of the whole batch.
             warnings.filterwarnings("ignore", ".*sync_dist=True")
             # Lightning 2.6 calls torch's LeafSpec, which torch 2.14 deprecates.

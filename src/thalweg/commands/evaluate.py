@@ -26,7 +26,8 @@ from thalweg.errors import ImageError
 def evaluate(
     model: Annotated[Path, typer.Argument(help="models/<member>, a bundle of one (.zip), or an .onnx file.")],
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE…", help="Scene folders with masks, or images with --masks; globs too.")
+        list[str],
+        typer.Argument(metavar="IMAGE…", help="Scene folders with masks, or images with --masks; globs and s3:// too."),
     ],
     masks: Annotated[Path | None, typer.Option(help="Raster of labels, or a folder of such, for images.")] = None,
     values: Annotated[
@@ -54,13 +55,14 @@ def evaluate(
         from thalweg.infer.lattice import How  # noqa: PLC0415
         from thalweg.manifest import write_json  # noqa: PLC0415
         from thalweg.manifest.scene import read_scenes  # noqa: PLC0415
+        from thalweg.predict.near import bring_images  # noqa: PLC0415
         from thalweg.predict.source import open_source  # noqa: PLC0415
-        from thalweg.prepare import find_images, prepare  # noqa: PLC0415
+        from thalweg.prepare import prepare  # noqa: PLC0415
         from thalweg.prepare.labels import labels_of  # noqa: PLC0415
 
     said = to_said(bands, scale, offset, nodata, date, pixel_m, elevation, resample)
-    found = find_images(images)
     with tempfile.TemporaryDirectory(prefix="thalweg.") as scratch:
+        found = bring_images(images, Path(scratch) / "images")
         source = open_source(model, Path(scratch))
         if source.ensemble is not None:
             raise ImageError(f"{model} is an ensemble, whose scores are in its card; give one of its models")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from thalweg import bucket
 from thalweg.commands.bar import bar, busy, track
 from thalweg.commands.said import (
     Bands,
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
 def predict(
     model: Annotated[Path, typer.Argument(help="models/<member>, ensembles/<name>, a bundle (.zip) or an .onnx file.")],
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE…", help="SAFE folders or zips, rasters, scene folders; globs too.")
+        list[str],
+        typer.Argument(metavar="IMAGE…", help="SAFE folders or zips, rasters, scene folders; globs and s3:// too."),
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the map to make.")] = Path("map"),
+    out: Annotated[str, typer.Option(help="Folder of the map to make, or s3://bucket/name.")] = "map",
     bands: Bands = None,
     scale: Scale = None,
     offset: Offset = None,
@@ -60,25 +62,56 @@ def predict(
     """
     with busy("loading torch"):  # takes seconds; faults of arguments show first
         from thalweg.predict.apply import Settings  # noqa: PLC0415
+        from thalweg.predict.near import Part, bring_images  # noqa: PLC0415
         from thalweg.predict.run import Order  # noqa: PLC0415
         from thalweg.predict.source import open_source  # noqa: PLC0415
-        from thalweg.prepare import find_images  # noqa: PLC0415
 
     said = to_said(bands, scale, offset, nodata, date, pixel_m, elevation, resample)
     views: Literal[1, 8] = 8 if tta else 1
-    found = find_images(images)
+    place = _place(out)
     with tempfile.TemporaryDirectory(prefix="thalweg.") as scratch:
         source = open_source(model, Path(scratch))
+        near = place.absolute().with_name(f".{place.name}.images")
+        margin_px = max(card.window_px for card in source.cards.values())
+        found = bring_images(images, near, aoi and Part(aoi, margin_px))
         order = Order(source, tuple(found), said, Settings(overlap, blend, views, memory_gib, device, aoi))
         if dry_run:
             _tell_estimates(order, Path(scratch))
-        elif each:
-            _map_each(order, out)
+            return
+        if each:
+            _map_each(order, place, out)
         else:
-            _map(order, out)
+            _map(order, place, out)
+    if bucket.is_url(out):
+        _put(place, out, each)
+    shutil.rmtree(near, ignore_errors=True)
 
 
-def _map_each(order: "Order", out: Path) -> None:
+def _place(out: str) -> Path:
+    """Where a map is made: its own folder, or, for a bucket, one here with the map's name.
+
+    Raises:
+        ImageError: Something lies in the bucket under that name.
+    """
+    if not bucket.is_url(out):
+        return Path(out)
+    if bucket.find(out):
+        raise ImageError(f"{bucket.to_url(out)} is there already; remove it, or give another --out")
+    return Path(f".{Path(out).name}.for-s3")
+
+
+def _put(place: Path, out: str, each: bool) -> None:
+    """What was made here into the bucket; it is here no more when all of it is there."""
+    from thalweg.predict.near import put_map  # noqa: PLC0415
+
+    with busy("putting the map into the bucket"):
+        for folder in sorted(place.iterdir()) if each else [place]:
+            put_map(folder, f"{out}/{folder.name}" if each else out)
+    shutil.rmtree(place)
+    typer.echo(f"put it into {bucket.to_url(out)}")
+
+
+def _map_each(order: "Order", out: Path, said: str) -> None:
     """A map per image; those that a killed run finished stay, as its marks beside the folder tell."""
     from thalweg.predict.run import key_of  # noqa: PLC0415
 
@@ -97,7 +130,7 @@ def _map_each(order: "Order", out: Path) -> None:
         if (out / name).exists():
             typer.echo(f"{out / name} was finished by the run before")
             continue
-        _map(one, out / name)
+        _map(one, out / name, f"{said}/{name}")
         marks.mkdir(parents=True, exist_ok=True)
         done[name].touch()
     shutil.rmtree(marks, ignore_errors=True)
@@ -107,7 +140,7 @@ def _taken(out: Path) -> ImageError:
     return ImageError(f"{out} is there already; remove it, or give another --out")
 
 
-def _map(order: "Order", out: Path) -> None:
+def _map(order: "Order", out: Path, said: str) -> None:
     from thalweg.predict.run import predict as run  # noqa: PLC0415
 
     if out.exists():
@@ -118,7 +151,7 @@ def _map(order: "Order", out: Path) -> None:
     work = out.absolute().with_name(f".{out.name}.unfinished")
     names = run(order, out, work, bar, track)
     shutil.rmtree(work)
-    typer.echo(f"mapped {len(names)} image{'s' * (len(names) != 1)} by {order.source.name}; open {out / 'classes.tif'}")
+    typer.echo(f"mapped {len(names)} image{'s' * (len(names) != 1)} by {order.source.name}; open {said}/classes.tif")
 
 
 def _tell_estimates(order: "Order", scratch: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from thalweg import params
+from thalweg import bucket, params
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def view(
     source: Annotated[
-        Path | None, typer.Argument(metavar="[MAP|SCENE]", help="A folder; default: the project's maps and scenes.")
+        str | None,
+        typer.Argument(metavar="[MAP|SCENE]", help="A folder, or s3:// of a map; default: the project's all."),
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of this machine; 0: any that is free.")] = 0,
     open_: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = True,
@@ -31,7 +32,8 @@ def view(
 
     root = Path.cwd()
     legend = _legend(root)
-    server = Viewer(find_sources(source, root, legend), _data(root, legend), port)
+    path = None if source is None else bucket.to_vsi(source) if bucket.is_url(source) else Path(source)
+    server = Viewer(find_sources(path, root, legend), _data(root, legend), port)
     typer.echo(f"{server.address}  (Ctrl-C ends it)")
     if open_:
         webbrowser.open(server.address)

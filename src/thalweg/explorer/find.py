@@ -1,8 +1,10 @@
 """What can be looked at: a map or scene that is named, or all maps and scenes of a project."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from thalweg import bucket
 from thalweg.classes import ClassInfo
 from thalweg.errors import ViewError
 from thalweg.explorer.ground import Ground
@@ -10,7 +12,7 @@ from thalweg.explorer.held import HeldMap
 from thalweg.explorer.tiles import Source
 from thalweg.grid import Grid
 from thalweg.manifest.scene import SCENE, Scene, read_scenes, scene_files
-from thalweg.mapfiles import CLASSES, read_map
+from thalweg.mapfiles import CLASSES, PROBS, UNCERTAINTY, read_map
 from thalweg.mosaic import footprint
 
 MAX_SCENES = 100
@@ -30,6 +32,8 @@ def find_sources(path: Path | None, project: Path, classes: Sequence[ClassInfo])
         RasterError, MapError, SceneError: It is broken.
     """
     scenes = project / "build" / "scenes"
+    if path is not None and bucket.is_url(str(path)):
+        return _in_bucket(bucket.to_url(str(path)), scenes)
     if path is not None:
         return {path.resolve().name: _source(path, scenes, classes)}
     found = {folder.parent.name: _map(folder.parent, scenes) for folder in sorted(project.glob(f"maps/*/{CLASSES}"))}
@@ -50,6 +54,21 @@ def _source(path: Path, scenes: Path, classes: Sequence[ClassInfo]) -> Source:
     if path.is_file() or (path / CLASSES).is_file():
         return _map(path, scenes)
     raise ViewError(f"{path} holds neither {CLASSES} nor {SCENE}; name the folder of a map or of a scene")
+
+
+def _in_bucket(url: str, scenes: Path) -> dict[str, Source]:
+    """A map whose files GDAL reads where they are, tile by tile."""
+    folder = url.removesuffix(f"/{CLASSES}")
+    bucket.tell_gdal()
+    there = set(bucket.find(f"{folder}/*.tif"))
+    if f"{folder}/{CLASSES}" not in there:
+        raise ViewError(f"{folder} holds no {CLASSES}; name the folder of a map in a bucket")
+    files = read_map(bucket.to_vsi(f"{folder}/{CLASSES}"))
+    beside = {name: bucket.to_vsi(f"{folder}/{name}") if f"{folder}/{name}" in there else None
+              for name in (PROBS, UNCERTAINTY)}  # fmt: skip
+    files = replace(files, probs=beside[PROBS], uncertainty=beside[UNCERTAINTY])
+    name = Path(folder).name
+    return {name: Source(name, ground_of(files.grid, scenes), HeldMap(name, files))}
 
 
 def _map(path: Path, scenes: Path) -> Source:

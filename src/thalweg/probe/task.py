@@ -15,7 +15,7 @@ from thalweg.classes import IGNORE
 from thalweg.errors import FeatureError
 from thalweg.features import Encoder
 from thalweg.pretrain.encoder import pooled
-from thalweg.trainer import quiet
+from thalweg.trainer import alone, quiet
 
 BATCH = 32
 LR = 1e-3
@@ -94,7 +94,7 @@ def finetune(encoder: Encoder, classes: int, read: Read, numbers: Sequence[int],
     task = ClassificationTask(trunk, width, classes, lr, epochs * len(loader))
     with quiet():
         trainer = pl.Trainer(
-            accelerator="cuda" if device.type == "cuda" else "cpu", devices=1, max_epochs=epochs, logger=False,
+            **alone(), accelerator="cuda" if device.type == "cuda" else "cpu", max_epochs=epochs, logger=False,
             enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)  # fmt: skip
         trainer.fit(task, loader)
     return task.to(device).eval()

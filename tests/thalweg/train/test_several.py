@@ -127,6 +127,19 @@ def test_srun_is_told_from_a_batch_script(monkeypatch):
     assert not world.environment().auto_requeue
 
 
+@pytest.mark.parametrize("tasks", [None, "4"])
+def test_a_machine_that_has_srun_trains_by_itself(root, tmp_path, monkeypatch, tasks):
+    """Lightning warns of it, and asks a batch script of four tasks for the other three."""
+    (tmp_path / "srun").write_text("#!/bin/sh\n")
+    (tmp_path / "srun").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    if tasks:
+        monkeypatch.setenv("SLURM_NTASKS", tasks)
+        monkeypatch.setenv("SLURM_JOB_NAME", "thalweg")
+    train_member("m", member(**EXACT, max_epochs=1), train_params(), classes(), places(root, f"srun-{tasks}"))
+    assert _newest(root)["processes"] == 1
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """A world with eight validation windows: the second batch of six leaves a process of three without a chip."""
