@@ -7,6 +7,7 @@ Keys, profile, region and address of the store are found where all tools for S3 
 import hashlib
 import os
 import shutil
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -88,17 +89,22 @@ def fetch(url: str, folder: Path) -> Path:
         target = folder / _version(found) / PurePosixPath(url).name
         if target.exists():
             return target
-        partial = target.with_name(f".{target.name}.part")
-        shutil.rmtree(partial, ignore_errors=True)
+        partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")  # others may be at it on other machines
+        name = url.removeprefix(SCHEME)
         for key, each in found.items():
-            place = partial / key.removeprefix(url.removeprefix(SCHEME)).lstrip("/") if len(found) > 1 else partial
+            place = partial if key == name else partial / key.removeprefix(f"{name}/")
             place.parent.mkdir(parents=True, exist_ok=True)
             store.get_file(key, str(place))
             if place.stat().st_size != each["size"]:
                 raise DamagedError(
                     f"{SCHEME}{key} should have {each['size']} bytes, but {place.stat().st_size} arrived; try again"
                 )
-    partial.replace(target)
+    when = max(each["LastModified"].timestamp() for each in found.values())
+    os.utime(partial, (when, when))  # the same wherever and whenever it is brought
+    if target.is_dir():
+        shutil.rmtree(partial)
+    else:
+        partial.replace(target)
     return target
 
 

@@ -54,6 +54,12 @@ def predict(
     ] = None,
     blend: Annotated[str | None, typer.Option(help="hann (default), cosine, linear, crop or none.")] = None,
     memory_gib: MemoryGib = 2.0,
+    splits: Annotated[
+        int | None, typer.Option(min=1, help="Predict the rows in so many shares, one for each of so many machines.")
+    ] = None,
+    split: Annotated[
+        int | None, typer.Option(min=1, help="Which share; without it, those that are not there, and the map.")
+    ] = None,
 ) -> None:
     """Maps images by a trained model: classes, probabilities and uncertainty as COGs with a QGIS style.
 
@@ -69,6 +75,7 @@ def predict(
     said = to_said(bands, scale, offset, nodata, date, pixel_m, elevation, resample)
     views: Literal[1, 8] = 8 if tta else 1
     place = _place(out)
+    shares = _shares(splits, split)
     with tempfile.TemporaryDirectory(prefix="thalweg.") as scratch:
         source = open_source(model, Path(scratch))
         near = place.absolute().with_name(f".{place.name}.images")
@@ -78,6 +85,11 @@ def predict(
         if dry_run:
             _tell_estimates(order, Path(scratch))
             return
+        if shares:
+            _predict_shares(order, place, each, shares)
+        if split is not None:
+            typer.echo(f"predicted split {split} of {splits}; when all are, the same without --split makes {out}")
+            return
         if each:
             _map_each(order, place, out)
         else:
@@ -85,6 +97,37 @@ def predict(
     if bucket.is_url(out):
         _put(place, out, each)
     shutil.rmtree(near, ignore_errors=True)
+
+
+def _shares(splits: int | None, split: int | None) -> "list[tuple[int, int]]":
+    """Number and count of the shares to be predicted here.
+
+    Raises:
+        ImageError: There is no such share.
+    """
+    if split is None:
+        return [(number, splits) for number in range(1, splits + 1)] if splits else []
+    if splits is None or split > splits:
+        said = "no --splits says of how many" if splits is None else f"--splits {splits} says that there are fewer"
+        raise ImageError(f"--split {split} is asked for, but {said}; give --splits N and --split 1 to N")
+    return [(split, splits)]
+
+
+def _predict_shares(order: "Order", place: Path, each: bool, shares: "list[tuple[int, int]]") -> None:
+    """Into the folder that the map is made from, which several machines may share."""
+    from thalweg.predict.apply import Share  # noqa: PLC0415
+    from thalweg.predict.run import predict_share  # noqa: PLC0415
+
+    orders = {place / path.stem: replace(order, images=(path,)) for path in order.images} if each else {place: order}
+    for out, one in orders.items():
+        if out.exists():
+            continue
+        for number, of in shares:
+            predict_share(one, _work(out), Share(number, of), bar)
+
+
+def _work(out: Path) -> Path:
+    return out.absolute().with_name(f".{out.name}.unfinished")
 
 
 def _place(out: str) -> Path:
@@ -148,7 +191,7 @@ def _map(order: "Order", out: Path, said: str) -> None:
     home = next(parent for parent in out.absolute().parents if parent.exists())
     if not home.is_dir():
         raise ImageError(f"{out} cannot be made, because {home} is a file; give another --out")
-    work = out.absolute().with_name(f".{out.name}.unfinished")
+    work = _work(out)
     names = run(order, out, work, bar, track)
     shutil.rmtree(work)
     typer.echo(f"mapped {len(names)} image{'s' * (len(names) != 1)} by {order.source.name}; open {said}/classes.tif")

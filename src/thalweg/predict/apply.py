@@ -16,9 +16,10 @@ from thalweg.ensemble.job import Job, Track
 from thalweg.ensemble.mapping import between, combine_scenes, write_facts, write_folder
 from thalweg.errors import ImageError
 from thalweg.infer.lattice import How
-from thalweg.infer.memory import CACHE_BYTES
+from thalweg.infer.memory import BAND_PX, CACHE_BYTES
 from thalweg.infer.predictor import Predicts
-from thalweg.infer.scene import predict_scene
+from thalweg.infer.scene import SceneJob, predict_scene
+from thalweg.infer.writing import Writer
 from thalweg.manifest.card import ModelCard
 from thalweg.manifest.ensembles import Combination
 from thalweg.manifest.scene import Scene
@@ -99,6 +100,53 @@ class Target:
     """Holds the members' model directories by their names."""
     weights: Mapping[str, Path]
     """Member → the file that its weights are to be found in hereafter."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """Bands of rows that one of several calls predicts."""
+
+    number: int
+    """From 1."""
+    of: int
+
+    def rows(self, height: int) -> tuple[int, int]:
+        """First row and the one behind the last, of an image of so many; where bands are few, some have none."""
+        bands = -(-height // BAND_PX)
+        first, last = ((number * bands // self.of) * BAND_PX for number in (self.number - 1, self.number))
+        return min(first, height), min(last, height)
+
+
+def predict_rows(member: Predicts, scenes: Mapping[str, Scene], settings: Settings, scratch: Path, share: Share,
+                 shown: Shown) -> None:  # fmt: skip
+    """Predicts what `map_scenes` would of a share of the rows, and keeps it where that looks for it.
+
+    Args:
+        member: What predicts.
+        scenes: On its grid, by name.
+        settings: How.
+        scratch: That of `map_scenes`.
+        share: Which rows; what is finished of them already is left as it is.
+        shown: Shows progress.
+
+    Raises:
+        BudgetError: Not even one window fits the memory.
+    """
+    card = member.card
+    names = tuple(info.name for info in card.classes)
+    for name, scene in scenes.items():
+        area = None if settings.aoi is None else read_area(settings.aoi, scene.grid.crs_wkt)
+        job = SceneJob.of(scene, settings.how(card), names, area, {}, scratch / "state")
+        [part] = job.plan({card.member: member}, settings.memory_gib)
+        kept = job.state_of(card.member, member, part)
+        start, stop = share.rows(scene.grid.shape_yx[0])
+        while start < stop and kept and kept.has(start):
+            start += BAND_PX
+        if start < stop:
+            with shown(f"predicting rows {start} to {stop} of {name}") as tell:
+                job.sweep(
+                    {card.member: member}, part, Writer(scene, job.inside, {}, {card.member: kept}), (start, stop), tell
+                )
 
 
 def map_scenes(member: Predicts, scenes: Mapping[str, Scene], settings: Settings, scratch: Path, target: Target,

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from filelock import FileLock
 from shapely import box
 
 from thalweg.ensemble.area import read_area
@@ -13,7 +15,7 @@ from thalweg.ensemble.job import Track
 from thalweg.errors import ImageError
 from thalweg.manifest.card import ModelCard
 from thalweg.manifest.scene import Scene, read_scenes
-from thalweg.predict.apply import Settings, Shown, Target, map_by_ensemble, map_scenes
+from thalweg.predict.apply import Settings, Share, Shown, Target, map_by_ensemble, map_scenes, predict_rows
 from thalweg.predict.estimate import Estimate, estimate
 from thalweg.predict.source import Source
 from thalweg.prepare import Said, of_grid, prepare, scene_grids
@@ -62,6 +64,32 @@ def predict(order: Order, out: Path, work: Path, shown: Shown, track: Track) -> 
     out.parent.mkdir(parents=True, exist_ok=True)
     target.folder.replace(out)
     return tuple(sorted({name for scenes in grids.values() for name in scenes}))
+
+
+def predict_share(order: Order, work: Path, share: Share, shown: Shown) -> None:
+    """Predicts a share of the rows of each image into `work`, where `predict` finds what is finished.
+
+    Args:
+        order: Of one model.
+        work: As for `predict`, on a disk that all who predict a share see.
+        share: Which.
+        shown: Shows progress.
+
+    Raises:
+        ImageError: It is an ensemble's.
+        ThalwegError: As for `predict`.
+    """
+    _check(order)
+    if order.source.ensemble is not None:
+        raise ImageError(
+            f"{order.source.name} is an ensemble, whose rows are not split between calls; map by one of its models, or "
+            "let the stage `ensemble` predict on an executor"
+        )
+    place = work / key_of(order)
+    [(member, card)] = order.source.cards.items()
+    scenes = _prepared(card, order, place / "scenes" / card.grid, shown)
+    predictor = order.source.load(member, order.settings.device, order.settings.views)
+    predict_rows(predictor, scenes, order.settings, place, share, shown)
 
 
 def estimates(order: Order, work: Path) -> dict[str, Estimate]:
@@ -115,11 +143,14 @@ def _images(order: Order, card: ModelCard) -> tuple[Path, ...]:
 
 
 def _prepared(card: ModelCard, order: Order, target: Path, shown: Shown) -> Mapping[str, Scene]:
-    if not target.is_dir():
-        with shown(f"preparing images for {card.grid}"):
-            fresh = target.with_name(f"{target.name}.part")
-            prepare(card, _images(order, card), order.said, fresh)
-            fresh.rename(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.with_name(f".{target.name}.lock")):  # other shares of the map may want the same
+        if not target.is_dir():
+            with shown(f"preparing images for {card.grid}"):
+                fresh = target.with_name(f"{target.name}.part")
+                shutil.rmtree(fresh, ignore_errors=True)
+                prepare(card, _images(order, card), order.said, fresh)
+                fresh.rename(target)
     return read_scenes(target)
 
 

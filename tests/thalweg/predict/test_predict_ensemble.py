@@ -11,6 +11,7 @@ from map_builder import make_chips
 from product_builder import grid_params
 
 from thalweg.ensemble import build_map
+from thalweg.errors import ImageError
 from thalweg.manifest.chips import PARTS
 from thalweg.params.classes import Classes
 from thalweg.preprocess import build_scenes
@@ -53,6 +54,11 @@ def test_a_product_is_mapped_as_the_stage_does(world, tmp_path):
     said = call("predict", world.root / "ensembles" / "main", world.safe, "--out", tmp_path / "map", "--device", "cpu")
     assert "mapped 1 image by main" in said
     assert_same(tmp_path / "map", world.root / "maps" / "main")
+
+
+def test_rows_of_an_ensemble_are_not_split_between_calls(world, tmp_path):
+    with pytest.raises(ImageError, match=r"main is an ensemble, whose rows are not split between calls; map by one of"):
+        call("predict", world.root / "ensembles" / "main", world.safe, "--out", tmp_path / "map", "--splits", 2)
 
 
 def test_scenes_of_both_grids_are_given_to_the_members_that_read_them(world, tmp_path):
