@@ -96,6 +96,19 @@ def test_a_map_of_each_image_is_split_too(tall, tmp_path):
     assert one.read_bytes() == other.read_bytes()
 
 
+def test_a_kill_while_images_are_prepared_costs_their_preparation_alone(tall, tmp_path, monkeypatch):
+    def killed(*_):
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("thalweg.prepare.build_scenes", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            run(tall, tmp_path / "map")
+    assert list((tmp_path / ".map.unfinished").rglob("g.part"))
+    run(tall, tmp_path / "map")
+    assert (tmp_path / "map/classes.tif").is_file()
+
+
 def test_what_cannot_be_split_says_so(tall):
     with pytest.raises(ImageError, match=r"--split 2 is asked for, but no --splits says of how many; give --splits N"):
         call("predict", tall.model, tall.safe, "--split", 2)
