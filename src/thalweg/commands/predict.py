@@ -80,7 +80,7 @@ def predict(
         source = open_source(model, Path(scratch))
         near = place.absolute().with_name(f".{place.name}.images")
         margin_px = max(card.window_px for card in source.cards.values())
-        found = bring_images(images, near, aoi and Part(aoi, margin_px))
+        found = bring_images(images, near, None if aoi is None else Part(aoi, margin_px))
         order = Order(source, tuple(found), said, Settings(overlap, blend, views, memory_gib, device, aoi))
         if dry_run:
             _tell_estimates(order, Path(scratch))
