@@ -60,11 +60,13 @@ def bring_images(names: Sequence[str], room: Path, part: Part | None = None) -> 
         if not urls:
             raise ImageError(f"{bucket.to_url(name)} is not there, or finds nothing; `aws s3 ls` shows what is")
         for url in urls:
-            whole = part is None or Path(url).suffix.lower() not in _RASTERS
-            found += [bucket.fetch(url, room)] if part is None or whole else _bring_part(url, room, part)
-    if not found:
+            if part is not None and Path(url).suffix.lower() in _RASTERS:
+                found += _bring_part(url, room, part)
+            else:
+                found.append(bucket.fetch(url, room))
+    if part is not None and not found:
         raise ImageError(
-            f"{part.aoi if part else ''}, the area of interest, touches none of the images; give images of that "
+            f"{part.aoi}, the area of interest, touches none of the images; give images of that "
             "ground, or leave --aoi out"
         )
     return list(dict.fromkeys(found))
