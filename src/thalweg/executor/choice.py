@@ -26,7 +26,7 @@ def read_engine(gpu: bool = False, file: Path = ENV_FILE) -> Engine | None:
         return None
     if kind == "local" and re.fullmatch(r"[1-9]\d{0,3}", rest):
         return Local(int(rest))
-    if kind == "dask" and re.fullmatch(r"[a-z]+://\S+:\d+|\S+\.json", rest):
+    if kind == "dask" and re.fullmatch(r"(?:tcp|tls|ucx|ws|wss)://\S+:\d+|\S+\.json", rest):
         return Scheduler(rest, gpu)
     if kind == "jobs" and re.fullmatch(r".+\.ya?ml", rest):
         return Jobs(Path(rest), gpu)

@@ -1,10 +1,14 @@
 """A Dask cluster: a scheduler that somebody started, and the workers that it knows."""
 
+import json
 import logging
+import socket
 import time
 from concurrent.futures import Executor
 from importlib import import_module
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -13,6 +17,8 @@ from thalweg.errors import ExecutorError
 _ANSWER_S = 10
 PATIENCE_S = 900
 """How long a scheduler that is gone may take to come back."""
+_UNREAD = "deserialization of the task graph"
+"""What Dask's scheduler says of units whose code it does not have."""
 GPU = "GPU"
 """Resource that workers with an accelerator announce: `dask worker … --resources GPU=1`."""
 
@@ -55,18 +61,25 @@ class Cluster:
             self._client.close(timeout=2)
 
     def words(self, error: BaseException) -> BaseException:
-        """A unit that lost worker after worker is given up by Dask."""
-        if not isinstance(error, self._killed):
-            return error
-        return ExecutorError(
-            "a unit lost all the workers that it was given to, one after another, and Dask gave it up; most likely it "
-            "takes more memory than --memory-limit: see the workers' logs"
-        )
+        """A unit that lost worker after worker is given up by Dask; one that the scheduler cannot read never starts."""
+        if isinstance(error, self._killed):
+            return ExecutorError(
+                "a unit lost all the workers that it was given to, one after another, and Dask gave it up; most likely "
+                "it takes more memory than --memory-limit, or the workers lack the stage's environment: see their logs"
+            )
+        if isinstance(error, RuntimeError) and _UNREAD in str(error):
+            return ExecutorError(
+                "the Dask scheduler could not read a unit; start it in the environment of the stage, as the workers "
+                "are, and see its log"
+            )
+        return error
 
     def handed(self, client: Any) -> Executor:
         """The client's executor; its units go to workers with an accelerator, if wanted and any announces one."""
         self._client = client
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        if not workers:
+            typer.secho("the Dask scheduler has no worker yet; units wait for one", fg="yellow", err=True)
         announced = self._gpu and any(GPU in worker["resources"] for worker in workers)
         executor: Executor = client.get_executor(pure=False, **({"resources": {GPU: 1}} if announced else {}))
         return executor
@@ -117,7 +130,20 @@ class Scheduler(Cluster):
             self.close()
 
     def _connected(self) -> Any:
-        client = extra("distributed").Client
-        if self._address.endswith(".json"):
-            return client(scheduler_file=self._address, timeout=_ANSWER_S, set_as_default=False)
-        return client(self._address, timeout=_ANSWER_S, set_as_default=False)
+        address = _read_address(Path(self._address)) if self._address.endswith(".json") else self._address
+        place = urlsplit(address)
+        socket.create_connection((place.hostname, place.port or 0), _ANSWER_S).close()
+        # a client that never connects is not had, hence cannot be closed: it would take 20 s and print its traceback
+        return extra("distributed").Client(address, timeout=_ANSWER_S, set_as_default=False)
+
+
+def _read_address(file: Path) -> str:
+    """Where the scheduler is that wrote a file.
+
+    Raises:
+        OSError, ValueError: It did not, or not yet to the end.
+    """
+    said = json.loads(file.read_text("utf-8"))
+    if not isinstance(said, dict) or not isinstance(said.get("address"), str):
+        raise ValueError(file)
+    return str(said["address"])

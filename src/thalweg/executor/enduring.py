@@ -5,8 +5,12 @@ end: the futures of a scheduler that restarts are cancelled, those of a pool tha
 what they finish on the disk, whole or not at all, so that one that is run again finds it.
 """
 
+import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextlib import suppress
+from pathlib import Path
 from threading import Event, RLock, Thread
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -16,6 +20,9 @@ from thalweg.executor.shipped import Parcel, pack, run
 _LOOK_S = 0.5
 _PART_S = 1
 """How long who ends waits for what may itself be waiting for a scheduler."""
+_MARKS = Path(".cache/executor")
+_OLD_S = 7 * 24 * 3600
+"""Marks so old are of stages that were killed."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -63,7 +70,8 @@ class Enduring(Executor):
         self._opened = 0
         """Engines so far: what an earlier one says of its end is no news."""
         self._gone, self._over = Event(), Event()
-        self._current = engine.open()
+        self._current: Executor | None = engine.open()
+        self._mark, self._home = _set_mark(), Path.cwd()
         self._keeper = Thread(target=self._keep, name="executor", daemon=True)
         self._keeper.start()
 
@@ -73,7 +81,7 @@ class Enduring(Executor):
         Raises:
             ExecutorError: The executor is shut down.
         """
-        parcel, future = pack(fn, args, kwargs), Future[T]()
+        parcel, future = pack(fn, args, kwargs, str(self._mark)), Future[T]()
         with self._guard:
             if self._over.is_set():
                 raise ExecutorError("the executor is shut down and takes no more units; please report it")
@@ -95,8 +103,11 @@ class Enduring(Executor):
         self._gone.set()
         self._keeper.join(_PART_S)
         self._engine.close()
+        (self._home / self._mark).unlink(missing_ok=True)
 
     def _hand(self, future: "Future[Any]", parcel: Parcel) -> None:
+        if self._current is None:  # between two engines: the next gets all that is open
+            return
         opened = self._opened
         try:
             inner = self._current.submit(run, parcel)
@@ -144,8 +155,12 @@ class Enduring(Executor):
     def _again(self) -> None:
         with self._guard:
             self._opened += 1
+            self._current = None
         self._engine.close()
         current = self._engine.open()
+        if self._over.is_set():
+            self._engine.close()
+            return
         with self._guard:
             self._current = current
             self._gone.clear()
@@ -159,3 +174,15 @@ class Enduring(Executor):
         for future in waiting:
             if self._forget(future) and future.set_running_or_notify_cancel():
                 future.set_exception(error)
+
+
+def _set_mark() -> Path:
+    """A file by which workers know the stage's disk; those of stages that were killed long ago go."""
+    _MARKS.mkdir(parents=True, exist_ok=True)
+    for path in _MARKS.iterdir():
+        with suppress(FileNotFoundError):  # another stage's, which has just ended
+            if time.time() - path.stat().st_mtime > _OLD_S:
+                path.unlink()
+    mark = _MARKS / uuid.uuid4().hex
+    mark.touch()
+    return mark

@@ -43,11 +43,27 @@ class Jobs(Cluster):
         """Starts the scheduler and submits the jobs.
 
         Raises:
-            ExecutorError: The options are none that dask-jobqueue knows.
+            ExecutorError: The options are none that dask-jobqueue knows, or the batch system takes no job.
         """
         self._cluster = _made(self._asked, self._file)
-        self._cluster.scale(jobs=self._asked.jobs)
-        return self.handed(extra("distributed").Client(self._cluster, set_as_default=False))
+        try:
+            self._cluster.sync(self._submitted)
+            return self.handed(extra("distributed").Client(self._cluster, set_as_default=False))
+        except (OSError, RuntimeError, ValueError) as error:
+            for job in self._cluster.workers.values():
+                job.status = extra("distributed").Status.closed if job.job_id is None else job.status
+            self.close()
+            raise ExecutorError(
+                f"{self._file}: {self._asked.system} took no job ({_last(error)}); correct the options, or run the "
+                "stage where jobs can be submitted"
+            ) from error
+
+    async def _submitted(self) -> None:
+        """As the cluster's `scale`, which hands jobs over behind our back: what the batch system says is lost there."""
+        wanted = self._cluster.worker_spec
+        while len(wanted) < self._asked.jobs:
+            wanted.update(self._cluster.new_worker_spec())
+        await self._cluster._correct_state()
 
     def handed(self, client: Any) -> Executor:
         """Jobs come later than the question which of them have an accelerator: the options say it."""
@@ -72,6 +88,11 @@ def script(file: Path) -> str:
     """
     with _made(_read(file), file) as cluster:
         return str(cluster.job_script())
+
+
+def _last(error: BaseException) -> str:
+    """Of what a command said, the end, which tells most."""
+    return " ".join(str(error).split())[-300:]
 
 
 def _made(asked: ClusterFile, file: Path) -> Any:

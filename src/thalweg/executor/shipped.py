@@ -2,15 +2,18 @@
 
 import hashlib
 import os
+import pickle
 import platform
 import socket
+import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from threading import Condition
+from types import TracebackType
 from typing import Any
 
 import cloudpickle
@@ -18,7 +21,8 @@ import cloudpickle
 import thalweg
 from thalweg.errors import ExecutorError
 
-_PACKAGES = ("numpy", "scipy", "rasterio", "pyproj", "shapely", "h5py", "torch")
+_PACKAGES = ("numpy", "scipy", "rasterio", "pyproj", "shapely", "h5py", "xarray", "torch", "torchvision", "torchgeo",
+             "timm", "segmentation-models-pytorch")  # fmt: skip
 """Whose versions decide bytes."""
 
 
@@ -32,11 +36,13 @@ class Parcel:
     """The project's folder, absolute."""
     sent_by: tuple[tuple[str, str], ...]
     """Code and packages that the stage runs with."""
+    mark: str
+    """A file that the stage made below that folder, by which its disk is told from another's; empty: none."""
 
 
-def pack(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Parcel:
+def pack(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], mark: str = "") -> Parcel:
     """A call as it travels."""
-    return Parcel(cloudpickle.dumps((function, args, kwargs)), str(Path.cwd()), versions())
+    return Parcel(cloudpickle.dumps((function, args, kwargs)), str(Path.cwd()), versions(), mark)
 
 
 def run(parcel: Parcel) -> Any:
@@ -44,9 +50,10 @@ def run(parcel: Parcel) -> Any:
 
     Raises:
         ExecutorError: The worker's code or packages are others, or it does not see the project's folder.
+        RuntimeError: The call failed with an error that cannot travel, of which this one tells all.
     """
     _check(parcel)
-    with _places.at(parcel.home):
+    with _places.at(parcel.home), _Tellable():
         function, args, kwargs = cloudpickle.loads(parcel.call)
         return function(*args, **kwargs)
 
@@ -81,6 +88,27 @@ def _check(parcel: Parcel) -> None:
             f"{host} does not see the project's folder {parcel.home}; workers need the project's disk under the same "
             "path"
         )
+    if parcel.mark and not Path(parcel.home, parcel.mark).is_file():
+        raise ExecutorError(
+            f"{host} has a folder {parcel.home}, but not the one that the stage works in: {parcel.mark}, which that "
+            "wrote, is not there; workers need the project's own disk, no copy of it"
+        )
+
+
+class _Tellable(AbstractContextManager[None]):
+    """Errors inside leave as themselves where pickle can carry them, else as their text.
+
+    One that arrives but cannot be put together there would break a pool, and look like a process that was killed.
+    """
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:  # fmt: skip
+        if error is None:
+            return
+        try:
+            pickle.loads(pickle.dumps(error))
+        except (pickle.PickleError, TypeError, ValueError, AttributeError, ImportError):
+            raise RuntimeError("".join(traceback.format_exception(error))) from None
 
 
 class _Places:
