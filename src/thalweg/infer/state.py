@@ -5,6 +5,7 @@ the area, the size of batches, and the code. Each band is written whole or not a
 call goes on behind the last of them. Whatever else lies in a state folder is of other predictions, and left alone.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -52,9 +53,17 @@ def fingerprint(member: Predicts, scene: Scene, how: How, area: Area | None, bat
 
 
 def forget(state: Path) -> None:
-    """Removes a state folder with all that is in it, or does nothing where there is none."""
+    """Removes a state folder with all that is in it, or does nothing where there is none.
+
+    A worker that nobody waits for any more may still write there: it does so into a folder of the old name, which the
+    next run removes; and what it holds open on a network's disk stays for as long.
+    """
+    for left in state.parent.glob(f".{glob.escape(state.name)}.*.gone"):
+        shutil.rmtree(left, ignore_errors=True)
     if state.exists():
-        shutil.rmtree(state)
+        aside = state.with_name(f".{state.name}.{uuid.uuid4().hex}.gone")
+        state.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 class State:
@@ -109,7 +118,7 @@ class State:
     def tidy(self) -> None:
         """Removes the bands, of which the raster is made."""
         for path in self.folder.glob("*.npy"):
-            path.unlink()
+            path.unlink(missing_ok=True)
 
     def give(self, target: Path) -> None:
         """Gives the whole raster a name elsewhere."""
