@@ -6,6 +6,7 @@ Keys, profile, region and address of the store are found where all tools for S3 
 
 import hashlib
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
@@ -99,7 +100,7 @@ def fetch(url: str, folder: Path) -> Path:
                 raise DamagedError(
                     f"{SCHEME}{key} should have {each['size']} bytes, but {place.stat().st_size} arrived; try again"
                 )
-    when = max(each["LastModified"].timestamp() for each in found.values())
+    when = _modified(found)
     os.utime(partial, (when, when))  # the same wherever and whenever it is brought
     if target.is_dir():
         shutil.rmtree(partial)
@@ -116,6 +117,16 @@ def version(url: str) -> str:
     """
     with _translated(url):
         return _version(_objects(_store(), url))
+
+
+def modified(url: str) -> float:
+    """When objects were last changed, in seconds since 1970.
+
+    Raises:
+        CredentialsError, NotFoundError, UnreachableError, SettingsError: As for `find`.
+    """
+    with _translated(url):
+        return _modified(_objects(_store(), url))
 
 
 def put(folder: Path, url: str, last: str) -> None:
@@ -141,6 +152,11 @@ def _version(found: Mapping[str, Mapping[str, Any]]) -> str:
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
+def _modified(found: Mapping[str, Mapping[str, Any]]) -> float:
+    when: float = max(each["LastModified"].timestamp() for each in found.values())
+    return when
+
+
 def _bucket(url: str) -> str:
     return url.removeprefix(SCHEME).partition("/")[0]
 
@@ -161,6 +177,11 @@ def _opened(_settings: tuple[tuple[str, str], ...]) -> Any:
     return store
 
 
+def _bare(error: BaseException) -> str:
+    """What it says, without the password that an address may hold: `https://name:password@host`."""
+    return re.sub(r"(?<=://)[^/\s\"']*@", "", str(error))
+
+
 @contextmanager
 def _translated(url: str) -> Iterator[None]:
     """Failures of the store inside as our errors."""
@@ -176,8 +197,8 @@ def _translated(url: str) -> Iterator[None]:
             ) from error
         except (aws.HTTPClientError, aws.ConnectionError, ConnectionError, TimeoutError) as error:
             raise UnreachableError(
-                f"{url}: the store does not answer ({error}); check AWS_ENDPOINT_URL, which names a store that is not "
-                "Amazon's, and the network"
+                f"{url}: the store does not answer ({_bare(error)}); check AWS_ENDPOINT_URL, which names a store "
+                "that is not Amazon's, and the network"
             ) from error
         except PermissionError as error:
             raise CredentialsError(

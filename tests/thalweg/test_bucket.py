@@ -141,6 +141,8 @@ def test_faults_of_a_store_say_what_to_do_and_no_secret(lab, monkeypatch):
         )
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     fails(UnreachableError, r"the store does not answer \(.*127.0.0.1:9.*\); check AWS_ENDPOINT_URL")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://river:s3cr3t@127.0.0.1:9")
+    fails(UnreachableError, r"the store does not answer \([^@]*//127.0.0.1:9[^@]*\); check AWS_ENDPOINT_URL")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     fails(CredentialsError, r"there are no keys for S3 \(.*\); set AWS_ACCESS_KEY_ID .*or AWS_NO_SIGN_REQUEST=YES")
@@ -258,6 +260,9 @@ def test_of_a_raster_under_an_area_only_its_blocks_move_and_their_pixels_are_the
         assert (part.nodata, part.dtypes, part.crs) == (whole.nodata, whole.dtypes, whole.crs)
     assert brought.stat().st_size / 2 < moved < path.stat().st_size / 4
     assert bring_images([url], tmp_path / "near", Part(aoi, 16)) == [brought]
+    [other] = bring_images([url], tmp_path / "other", Part(aoi, 16))
+    assert other.stat().st_mtime == brought.stat().st_mtime == bucket.modified(url), "shares of a map must agree on it"
+    assert [path.name for path in brought.parent.iterdir()] == ["mosaic.tif"]
 
 
 def test_an_area_that_touches_no_raster_is_named(mosaic, tmp_path):

@@ -7,6 +7,8 @@ blocks that it touches move, read by GDAL through /vsis3.
 import hashlib
 import json
 import math
+import os
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +109,7 @@ def _bring_part(url: str, room: Path, part: Part) -> list[Path]:
         target = room / hashlib.sha256(key.encode()).hexdigest()[:16] / f"{Path(url).stem}.tif"
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            _copy(dataset, grid.crop(window), target)
+            _copy(dataset, grid.crop(window), target, bucket.modified(url))
     return [target]
 
 
@@ -120,10 +122,13 @@ def _window(area: BaseGeometry, grid: Grid, margin_px: int) -> Window:
     return Window(top, left, bottom - top, right - left).clip(grid.shape_yx)
 
 
-def _copy(dataset: DatasetReader, grid: Grid, target: Path) -> None:
-    """Pixels as they are, with all that says what they mean; a mask of the file's own becomes an alpha band."""
+def _copy(dataset: DatasetReader, grid: Grid, target: Path, when: float) -> None:
+    """Pixels as they are, with all that says what they mean; a mask of the file's own becomes an alpha band.
+
+    Others may be at it on other machines, which all take the file for the same: by its name, size and time.
+    """
     masked = dataset.nodata is None and MaskFlags.per_dataset in dataset.mask_flag_enums[0]
-    partial = target.with_name(f".{target.name}.part")
+    partial = target.with_name(f".{target.stem}.{uuid.uuid4().hex}.tif")
     with WarpedVRT(dataset, transform=grid.transform, height=grid.shape_yx[0], width=grid.shape_yx[1],
                    nodata=dataset.nodata, add_alpha=masked, resampling=Resampling.nearest) as seen:  # fmt: skip
         rasterio.shutil.copy(seen, partial, driver="GTiff", tiled=True, bigtiff="if_safer")
@@ -132,4 +137,5 @@ def _copy(dataset: DatasetReader, grid: Grid, target: Path) -> None:
         copied.descriptions = (*dataset.descriptions, *[None] * more)
         copied.scales, copied.offsets = (*dataset.scales, *[1.0] * more), (*dataset.offsets, *[0.0] * more)
         copied.units = (*dataset.units, *[None] * more)
+    os.utime(partial, (when, when))
     partial.replace(target)
