@@ -40,8 +40,10 @@ class Local:
         return True
 
     def close(self) -> None:
-        """Ends the processes after the units that they are at."""
+        """Ends the processes, whatever they are at: nobody waits for it any more, and it leaves no half of anything."""
         if self._pool is not None:
+            for process in list((self._pool._processes or {}).values()):
+                process.terminate()
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def words(self, error: BaseException) -> BaseException:

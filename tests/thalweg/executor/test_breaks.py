@@ -11,7 +11,7 @@ import pytest
 from engine_builder import Cluster, Places
 
 from thalweg.errors import ExecutorError
-from thalweg.executor import cluster, enduring, open_executor, shipped
+from thalweg.executor import cluster, open_executor, shipped
 from thalweg.executor.choice import SETTING
 from thalweg.executor.enduring import Enduring
 
@@ -65,6 +65,24 @@ def test_a_folder_of_the_same_name_on_another_disk_is_not_the_project(home):
     (home / "mark").unlink()
     with pytest.raises(ExecutorError, match=rf"has a folder {home}, but not the one .* mark, .*no copy of it"):
         shipped.run(parcel)
+
+
+def linger(mark: str) -> None:
+    Path(mark).touch()
+    time.sleep(120)
+
+
+def test_a_stage_that_ends_does_not_wait_for_units_of_its_own_processes(home, monkeypatch):
+    monkeypatch.setenv(SETTING, "local:1")
+    with open_executor(file=NOWHERE) as executor:
+        future = executor.submit(linger, str(home / "mark"))
+        until = time.monotonic() + 60
+        while not (home / "mark").exists():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        began = time.monotonic()
+    assert time.monotonic() - began < 30
+    assert future.cancelled()
 
 
 class Engine:
@@ -130,20 +148,6 @@ def test_a_unit_that_comes_between_two_engines_waits_for_the_next():
     engine.futures[0].set_result("next")
     assert future.result(5) == "next"
     executor.shutdown()
-
-
-@pytest.mark.usefixtures("home")
-def test_a_stage_that_ends_does_not_wait_for_a_scheduler_that_is_gone(monkeypatch):
-    monkeypatch.setattr(enduring, "_END_S", 0.2)
-    engine = Engine()
-    executor = Enduring(engine)
-    future = executor.submit(same, 1)
-    engine.slow_s, engine.standing = 3, False
-    time.sleep(1)  # by now the keeper waits
-    began = time.monotonic()
-    executor.shutdown(wait=False, cancel_futures=True)
-    assert time.monotonic() - began < 1
-    assert future.cancelled()
 
 
 @pytest.mark.parametrize("text", [None, "{not yet", "[]", '{"workers": {}}'])
