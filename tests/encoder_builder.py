@@ -39,6 +39,8 @@ def params(method: str = "vicreg", **changes: Any) -> EncoderParams:
         values |= {"encoder": "tu-test_vit", "depth": 4, "crops": CROPS | {"wide_px": 32}}
     if method == "dino":
         values["crops"] = CROPS | {"small_m": (480.0, 960.0), "small": 2}
+    if method == "seasonal":
+        values["positives"] = "dates"
     return EncoderParams(**(values | changes))
 
 
@@ -48,11 +50,12 @@ def make_world(root: Path) -> Places:
     return places(root, made.scenes, made.split)
 
 
-def make_dates(root: Path, names: tuple[str, ...] = ("spring", "autumn")) -> Places:
+def make_dates(root: Path, names: tuple[str, ...] = ("spring", "autumn"), width: int = 96) -> Places:
     """One place on some dates that differ in light; columns from the left: half train, a quarter val, a quarter test."""
-    base = make_scene(root / "first", names[0], shape=(48, 96), seed=1, channels=("B04", "B03", "B02"))
-    scenes = [make_scene(root / "scenes" / GRID, name, shape=(48, 96), seed=1, channels=("B04", "B03", "B02"),
-                         image=np.asarray(base.image) + np.int16(200 * number)) for number, name in enumerate(names)]  # fmt: skip
+    base = make_scene(root / "first", names[0], shape=(48, width), seed=1, channels=("B04", "B03", "B02"))
+    scenes = [make_scene(root / "scenes" / GRID, name, shape=(48, width), seed=1, channels=("B04", "B03", "B02"),
+                         image=np.asarray(base.image) + np.int16(200 * number),
+                         sensing_time=f"2025-{number + 1:02}-15T14:17:09Z") for number, name in enumerate(names)]  # fmt: skip
     write_split(root / "split", scenes)
     return places(root, root / "scenes" / GRID, root / "split")
 

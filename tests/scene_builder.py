@@ -38,6 +38,7 @@ def make_scene(
     image: np.ndarray | None = None,
     masks: tuple[str, ...] = ("mask.tif",),
     dates: tuple[str, ...] = (),
+    sensing_time: str | None = "2025-10-03T14:17:09Z",
 ) -> Scene:
     """Writes one scene below a grid's folder and opens it.
 
@@ -55,6 +56,7 @@ def make_scene(
         image: (H, W, C) int16 stored values; made up from the mask if None.
         masks: `record.masks` of a labelled scene.
         dates: Of a time series, whose image is (H, W, T × C), date by date; one image if there are none.
+        sensing_time: ISO 8601, UTC; None where nobody knows.
     """
     rng = np.random.default_rng(seed)
     labels = _blobs(rng, shape) if isinstance(mask, str) else mask
@@ -79,7 +81,7 @@ def make_scene(
         product=name,
         baseline="05.11",
         offsets_applied=dict.fromkeys(channels, -1000.0),
-        sensing_time="2025-10-03T14:17:09Z",
+        sensing_time=sensing_time,
         crs=crs,
         transform=tuple(grid.transform)[:6],
         shape_yx=shape,

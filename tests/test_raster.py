@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from PIL import Image
 
 from thalweg import raster
 from thalweg.errors import RasterError
@@ -53,6 +54,24 @@ def test_a_truncated_scene_image_is_not_mapped(tmp_path: Path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(RasterError, match="not one run"):
         raster.map_pixels(path)
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "tif", "jp2"])
+def test_a_picture_that_is_cut_short_is_not_read(tmp_path: Path, ending: str):
+    """GDAL alone reads the first half of a PNG, black below it, and says nothing."""
+    path = tmp_path / f"p.{ending}"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8)).save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"more" * (ending == "png"))
+    with raster.opened(path) as dataset:
+        assert dataset.read().shape == (3, 256, 256)
+    for share in (0.5, 0.99):
+        path.write_bytes(whole[: int(share * len(whole))])
+        with (
+            pytest.raises(RasterError, match=rf"p\.{ending} (is cut short|cannot be read)"),
+            raster.opened(path) as cut,
+        ):
+            cut.read()
 
 
 def test_missing_and_broken_files_say_so(tmp_path: Path):

@@ -43,20 +43,40 @@ _SEAMLESS = {"tolerance": 0.001, "XSCALE": 1, "YSCALE": 1}
 fails), and widens the kernel by a scale that it guesses for each window. Source: GDALWarpOptions, XSCALE."""
 
 
+_PNG_END = b"IEND\xaeB`\x82"
+"""The last chunk with its checksum. Source: https://www.w3.org/TR/png-3/#11IEND."""
+_PNG_TAIL = 4096
+"""Bytes in which it is sought: some programs write more behind it."""
+
+
 @contextmanager
 def opened(path: Path | str) -> Iterator[DatasetReader]:
     """A raster for reading, decoded by one thread: with more, GDAL turns a truncated JP2 into zeros without an error.
 
     Raises:
-        RasterError: The file is missing, or no driver reads it, or decoding fails inside the block.
+        RasterError: The file is missing or cut short, or no driver reads it, or decoding fails inside the block.
     """
     try:
         with rasterio.Env(GDAL_NUM_THREADS=1), rasterio.open(path) as dataset:
+            if dataset.driver == "PNG":
+                _check_png(Path(path))
             yield dataset
     except rasterio.errors.RasterioIOError as error:
         missing = not str(path).startswith("/vsi") and not Path(path).exists()
         what = "is missing" if missing else f"cannot be read ({_one_line(error)})"
         raise RasterError(f"{path} {what}; deliver the file again, then run `dvc repro`") from error
+
+
+def _check_png(path: Path) -> None:
+    """GDAL reads a PNG that is cut short without an error: black where its end is missing."""
+    if not path.is_file():
+        return  # of an archive or a network, whose reading is verified there
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - _PNG_TAIL, 0))
+        if _PNG_END not in file.read():
+            raise RasterError(
+                f"{path} is cut short: it has no end of a PNG; deliver the file again, then run `dvc repro`"
+            )
 
 
 def grid_of(dataset: DatasetReader, crs: str | None = None) -> Grid | None:

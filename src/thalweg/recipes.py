@@ -4,10 +4,11 @@ import shutil
 import subprocess
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from thalweg import params, reducers, sources
 from thalweg.bands import wavelength_nm
-from thalweg.errors import EnsembleError, ParamsError
+from thalweg.errors import EnsembleError, ParamsError, WeightsError
 from thalweg.params.grids import GridParams
 from thalweg.params.recipe import Recipe
 
@@ -86,8 +87,7 @@ def build_members(path: Path) -> Recipe:
     from thalweg.active import scorer  # noqa: PLC0415
     from thalweg.preprocess.channels import formulas_of  # noqa: PLC0415
     from thalweg.preprocess.series import check_series  # noqa: PLC0415
-    from thalweg.pretrain import run  # noqa: PLC0415
-    from thalweg.pretrain.encoder import on_meta  # noqa: PLC0415
+    from thalweg.weights.pretrained import check_fit  # noqa: PLC0415
 
     recipe = Recipe(path)
     for grid_name, grid in recipe.grids.items():
@@ -103,11 +103,7 @@ def build_members(path: Path) -> Recipe:
             reducers.check(ensemble.reducer, ensemble.weights is not None)
         except EnsembleError as error:
             raise ParamsError(f"{path}: ensembles.{name}: {error}") from error
-    for name, encoder in recipe.encoders.items():
-        try:
-            run.build_method(encoder, recipe.grids[encoder.grid].count, on_meta)
-        except ParamsError as error:
-            raise ParamsError(f"{path}: encoders.{name} cannot be built: {error}") from error
+    trunks = _build_encoders(recipe, path)
     for name, member in recipe.models.items():
         grid = recipe.grids[member.grid]
         channels = grid.count
@@ -124,11 +120,15 @@ def build_members(path: Path) -> Recipe:
             raise ParamsError(
                 f"{path}: models.{name} turns a chip of {member.chip_px} px into {tuple(shape)}; change it"
             )
-        if member.active is not None:
-            try:
+        try:
+            if member.after in trunks:
+                check_fit(network, member.options, *trunks[member.after], f"models.{name}")
+            if member.active is not None:
                 scorer.check(member.active, network if member.active.judge == "self" else None)
-            except ParamsError as error:
-                raise ParamsError(f"{path}: models.{name}: {error}") from error
+        except WeightsError as error:
+            raise ParamsError(f"{path}: {error}") from error
+        except ParamsError as error:
+            raise ParamsError(f"{path}: models.{name}: {error}") from error
         stages = getattr(network, "stages", {})
         if wrong := [str(stage) for stage in member.freeze if str(stage) not in stages]:
             raise ParamsError(
@@ -136,6 +136,23 @@ def build_members(path: Path) -> Recipe:
                 f"{', '.join(stages) or 'none'}"
             )
     return recipe
+
+
+def _build_encoders(recipe: Recipe, path: Path) -> dict[str, tuple[Any, Any]]:
+    """`encoders/<name>` → the tensors that a member may start from, without memory, and whose they are."""
+    from thalweg.pretrain import run  # noqa: PLC0415 - torch takes ten seconds
+    from thalweg.pretrain.encoder import on_meta  # noqa: PLC0415
+    from thalweg.weights.pretrained import Made  # noqa: PLC0415
+
+    found = {}
+    for name, encoder in recipe.encoders.items():
+        try:
+            method = run.build_method(encoder, recipe.grids[encoder.grid].count, on_meta)
+        except ParamsError as error:
+            raise ParamsError(f"{path}: encoders.{name} cannot be built: {error}") from error
+        made = Made(name, encoder.encoder, encoder.depth)
+        found[f"encoders/{name}"] = method.kept.trunk.state_dict(), made
+    return found
 
 
 def _wavelengths(grid: GridParams) -> list[float | None]:

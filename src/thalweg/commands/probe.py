@@ -91,7 +91,7 @@ def _pictures(
     from thalweg.probe.pictures import open_pictures  # noqa: PLC0415
 
     pictures = open_pictures(*given)
-    own = statistics(pictures)
+    own = statistics(pictures, wish.seeds)
     opened = open_encoder(encoder, pictures.channels, own, device)
     normalisation = own
     if stats == "encoder":

@@ -8,6 +8,8 @@ from thalweg.embeddings import matrix
 from thalweg.errors import FeatureError
 
 _LEAST = 1e-12
+_TURNS = (-360, 0, 360)
+"""Degrees: the same place, also of an outline that reaches over the antimeridian."""
 _SAME = 0.01
 """Share of a chip's ground from which another is one of the same ground, not a neighbour."""
 
@@ -22,9 +24,11 @@ def chip_at(table: geopandas.GeoDataFrame, lon: float, lat: float, date: str | N
         date: A day, to look at no other.
 
     Raises:
-        FeatureError: No chip holds it, or none of that day.
+        FeatureError: No chip holds it, or none of that day, or no chip has a place.
     """
-    held = table.geometry.intersects(shapely.Point(lon, lat)).to_numpy()
+    held = np.any([table.geometry.intersects(shapely.Point(lon + turn, lat)) for turn in _TURNS], axis=0)
+    if table.geometry.isna().all():
+        raise FeatureError("the table's chips lie nowhere on the ground; embed scenes that have a place")
     if not held.any():
         near = table.geometry.iloc[int(np.nanargmin(_degrees(table, lon, lat)))].representative_point()
         raise FeatureError(
@@ -70,5 +74,6 @@ def similar(table: geopandas.GeoDataFrame, number: int, count: int, same_ground:
 def _degrees(table: geopandas.GeoDataFrame, lon: float, lat: float) -> np.ndarray:
     """(N,) distance of every chip's middle from a place: of longitude, degrees as long as those of latitude there."""
     middles = table.geometry.representative_point()
-    found: np.ndarray = np.hypot((middles.x - lon) * np.cos(np.radians(lat)), middles.y - lat).to_numpy()
+    apart = (middles.x - lon + 180) % 360 - 180
+    found: np.ndarray = np.hypot(apart * np.cos(np.radians(lat)), middles.y - lat).to_numpy()
     return found

@@ -63,10 +63,10 @@ def read_data(name: str, params: EncoderParams, scenes: Path, split: Path) -> Da
     return Data(seen, sites, chips, chip_px, read_stats(split, params.grid), channels.pop())
 
 
-def loader(params: EncoderParams, train: Train, data: Data) -> DataLoader[Any]:
-    """Batches of pairs, whose plan follows the epoch."""
+def loader(params: EncoderParams, train: Train, data: Data, seasons: bool) -> DataLoader[Any]:
+    """Batches of pairs, whose plan follows the epoch; with `seasons`, of scenes over which another lies alone."""
     places: Any = PairSampler(data.chips, params.chips_per_epoch, data.chip_px, data.sites, params.seed,
-                              params.positives == "dates")  # fmt: skip
+                              params.positives == "dates", seasons)  # fmt: skip
     chips: Any = PairChips(data.seen, data.sites)
     return DataLoader(
         chips, params.batch_size, sampler=places, num_workers=train.workers, collate_fn=_collate, drop_last=True,
@@ -74,6 +74,6 @@ def loader(params: EncoderParams, train: Train, data: Data) -> DataLoader[Any]:
 
 
 def _collate(chips: Sequence[tuple[Any, ...]]) -> tuple[Tensor, ...]:
-    first, second, sites, *sizes = zip(*chips, strict=True)
-    pixels = [torch.from_numpy(np.stack(each)) for each in (first, second)]
-    return *pixels, torch.tensor(sites), *(torch.tensor(each, dtype=torch.float64) for each in sizes)
+    first, second, places_m, paired, *sizes = zip(*chips, strict=True)
+    stacked = [torch.from_numpy(np.stack(each)) for each in (first, second, places_m)]
+    return *stacked, torch.tensor(paired), *(torch.tensor(each, dtype=torch.float64) for each in sizes)

@@ -68,6 +68,9 @@ def lattice(seen: Seen, chip_px: int, least: float) -> pd.DataFrame:
     """
     rows = []
     for name, scene in seen.reader.scenes.items():
+        height, width = scene.record.shape_yx
+        if min(height, chip_px) * min(width, chip_px) < least * chip_px**2:
+            continue  # no window of it can show enough, however large a window is
         for window in iter_windows(scene.record.shape_yx, chip_px, chip_px):
             shown = int(seen.allowed(name, window).sum())
             if shown >= least * chip_px**2:

@@ -34,8 +34,8 @@ class Views(NamedTuple):
     """As the method's `looks` say."""
     small: Sequence[View]
     """Of multi-crop."""
-    site: Tensor
-    """(B,) number of the place, so that other chips of it are not taken for strangers."""
+    places_m: Tensor
+    """(B, 3) where the chips lie, so that those which share ground are not taken for strangers."""
 
 
 class Outcome(NamedTuple):
@@ -50,6 +50,10 @@ class Method(nn.Module, ABC):
     """The base of all methods; `encoder` learns, `step` says by what."""
 
     looks: Sequence[Look] = PAIR
+    seasons: bool = False
+    """Whether it is about dates, so that a place of one date teaches it what is wrong."""
+    multi_crop: bool = False
+    """Whether it looks at small views."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()

@@ -1,39 +1,43 @@
-"""Negatives of momentum contrast: a queue of keys that knows their places, so that a place is never its own stranger.
+"""Negatives of momentum contrast: a queue of keys that knows their ground, so that a place is never its own stranger.
 
 lightly's memory bank knows no places and is not saved with a training that is to be resumed.
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_EMPTY = -1
-
 
 class Queue(nn.Module):
     """The last keys, unit length, first in, first out."""
 
-    def __init__(self, length: int, dim: int) -> None:
+    def __init__(self, length: int, dim: int, chip_m: float) -> None:
         super().__init__()
+        self.apart_m = chip_m * math.sqrt(2)  # from which two squares of that edge share no ground, however turned
         self.register_buffer("keys", torch.zeros(length, dim))
-        self.register_buffer("sites", torch.full((length,), _EMPTY))
+        self.register_buffer("places_m", torch.full((length, 3), math.nan, dtype=torch.float64))
         self.register_buffer("at", torch.zeros((), dtype=torch.int64))
 
     keys: Tensor
-    sites: Tensor
+    places_m: Tensor
+    """(L, 3) as of `PairChips`; NaN where nothing waits yet."""
     at: Tensor
 
     @torch.no_grad()
-    def add(self, keys: Tensor, sites: Tensor) -> None:
-        """Takes keys (B, D) of places (B,) in place of the oldest."""
+    def add(self, keys: Tensor, places_m: Tensor) -> None:
+        """Takes keys (B, D) of places (B, 3) in place of the oldest; of more than it holds, the last."""
         length = len(self.keys)
-        places = (int(self.at) + torch.arange(len(keys), device=keys.device)) % length
-        self.keys[places], self.sites[places] = keys.detach().to(self.keys), sites.to(self.sites)
+        keys, places_m = keys[-length:], places_m[-length:]
+        rows = (int(self.at) + torch.arange(len(keys), device=keys.device)) % length
+        self.keys[rows], self.places_m[rows] = keys.detach().to(self.keys), places_m.to(self.places_m)
         self.at.copy_((self.at + len(keys)) % length)
 
-    def strangers(self, sites: Tensor) -> Tensor:
-        """(B, L) bool: keys in the queue that are of other places."""
-        return (self.sites[None] != _EMPTY) & (self.sites[None] != sites[:, None])
+    def strangers(self, places_m: Tensor) -> Tensor:
+        """(B, L) bool: keys in the queue whose chips share no ground with these."""
+        apart = torch.cdist(places_m.to(self.places_m), self.places_m, compute_mode="donot_use_mm_for_euclid_dist")
+        return apart >= self.apart_m  # NaN is not
 
 
 def info_nce(query: Tensor, keys: Tensor, negatives: Tensor, strangers: Tensor, temperature: float) -> Tensor:

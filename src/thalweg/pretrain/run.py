@@ -116,17 +116,19 @@ def build_method(params: EncoderParams, channels: int, build: Any) -> Method:
     """The method around its encoder, made by `build`.
 
     Raises:
-        ParamsError: One of them does not exist, takes no such options, or not the sizes of the views.
+        ParamsError: One of them does not exist, takes no such options, or not the views or their sizes.
     """
     encoder = build(params.encoder, channels, params.depth)
     methods.check_sizes(encoder, params.crops)
-    return methods.build(params.method, encoder, params.options, Plan(channels, params.crops, params.max_epochs))
+    method = methods.build(params.method, encoder, params.options, Plan(channels, params.crops, params.max_epochs))
+    methods.check_views(params, method)
+    return method
 
 
 def _fit(task: PretrainTask, train: Train, data: Data, record: Record, state: Path) -> Keeper:
     if train.devices > 1:
         raise TrainingError(f"train.devices is {train.devices}, but one encoder trains on one device; set it to 1")
-    params, batches = task.params, loader(task.params, train, data)
+    params, batches = task.params, loader(task.params, train, data, task.method.seasons)
     keeper = Keeper(state, dict, "")
     on_terminal = sys.stderr.isatty()
     lines = [] if on_terminal else [trainer.EpochLines(("loss", "feature_std", "rank", "alignment", "lr"))]

@@ -18,12 +18,15 @@ from thalweg.pretrain import collapse
 from thalweg.pretrain.method import Method, Views
 from thalweg.pretrain.views import Light, Look, View, crop_places, look, relit
 
-Batch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
-"""Pixels (B, H, W, C) of the first and of the second date, sites (B,), pixel sizes of both in metres (B,)."""
+Batch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+"""Pixels (B, H, W, C) of the first and of the second date, where they lie (B, 3), whether these are two (B,), pixel
+sizes of both in metres (B,)."""
 WATCHED = 1024
 """Chips of an epoch whose features are watched, the first of each."""
 LEAST_VIEW = 0.1
-"""Chips one of whose wide views shows less measured ground are left out of a step."""
+"""Chips one of whose views shows less measured ground are left out of a step."""
+_REDRAWN = 7
+"""How often a small view that shows less is drawn anew."""
 _SMALL = 1000
 """First number of the draws of small views, beyond those that methods use."""
 
@@ -64,25 +67,27 @@ class PretrainTask(pl.LightningModule):
             )
         if sum(len(each[0]) for each in self._features) < WATCHED:
             self._features.append(tuple(each.float().cpu() for each in outcome.features))
-        self.log("loss", outcome.loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(views.site))
+        self.log("loss", outcome.loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(views.places_m))
         return outcome.loss
 
     @torch.no_grad()
     def views(self, batch: Batch, random: torch.Generator) -> Views | None:
         """What the method looks at, of chips that show enough; None of fewer than two."""
-        pixels, site, sizes = batch[:2], batch[2], batch[3:]
+        pixels, (places_m, paired), sizes = batch[:2], batch[2:4], batch[4:]
         with torch.autocast(self.device.type, enabled=False):  # where pixels move to does not fit 16 bits
             dates = [(self.network.normalise(each), _measured(each)) for each in pixels]
             streams = torch.randint(2**62, (2 * (_SMALL + self.params.crops.small),), generator=random).tolist()
             small = [Look(k % 2, _SMALL + k, _SMALL + k) for k in range(self.params.crops.small)]
             made = [self._view(one, dates[one.date], sizes[one.date], streams, wide=True) for one in self.method.looks]
             more = [self._view(one, dates[one.date], sizes[one.date], streams, wide=False) for one in small]
-        kept = torch.stack([view.valid.mean((1, 2, 3)) >= LEAST_VIEW for view in made]).all(0)
+        kept = torch.stack([_shows(view) >= LEAST_VIEW for view in (*made, *more)]).all(0)
+        if self.method.seasons:
+            kept &= paired
         if int(kept.sum()) < 2:
             return None
         if not bool(kept.all()):
             made, more = ([View(*(part[kept] for part in view)) for view in each] for each in (made, more))
-        return Views(made, more, site[kept])
+        return Views(made, more, places_m[kept])
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         """One step, after which the second network follows."""
@@ -132,17 +137,36 @@ class PretrainTask(pl.LightningModule):
         return {"optimizer": made, "lr_scheduler": {"scheduler": LambdaLR(made, share), "interval": "step"}}
 
     def _view(self, one: Look, date: tuple[Tensor, Tensor], pixel_m: Tensor, streams: list[int], wide: bool) -> View:
-        crops = self.params.crops
-        edges, size = (crops.wide_m, crops.wide_px) if wide else (crops.small_m or crops.wide_m, crops.small_px)
-        inputs, measured = date
         random = torch.Generator().manual_seed(streams[2 * one.crop])
-        place = crop_places(len(inputs), edges, inputs.shape[-1], pixel_m.float().cpu(), crops,
-                            bool(self.params.alter.d4), random)  # fmt: skip
-        view = look(inputs, measured, place, size)
+        view = self._crop(date, pixel_m, random, wide)
+        if not wide:  # wide ones by one draw show one place on both dates, so that no date may have its own
+            for _ in range(_REDRAWN):
+                poor = _shows(view) < LEAST_VIEW
+                if not bool(poor.any()):
+                    break
+                view = _replaced(view, self._crop(date, pixel_m, random, wide), poor)
         if one.light is None:
             return view
         return relit(view, self.params.alter, self.light,
                      torch.Generator().manual_seed(streams[2 * one.light + 1]))  # fmt: skip
+
+    def _crop(self, date: tuple[Tensor, Tensor], pixel_m: Tensor, random: torch.Generator, wide: bool) -> View:
+        crops, (inputs, measured) = self.params.crops, date
+        edges, size = (crops.wide_m, crops.wide_px) if wide else (crops.small_m or crops.wide_m, crops.small_px)
+        place = crop_places(len(inputs), edges, inputs.shape[-1], pixel_m.float().cpu(), crops,
+                            bool(self.params.alter.d4), random)  # fmt: skip
+        return look(inputs, measured, place, size, pixel_m * inputs.shape[-1] / 2)
+
+
+def _shows(view: View) -> Tensor:
+    """(B,) share of a view that is measured."""
+    return view.valid.mean((1, 2, 3))
+
+
+def _replaced(view: View, other: View, where: Tensor) -> View:
+    """A view, of the chips (B,) bool another."""
+    return View(*(torch.where(where.view(-1, *[1] * (old.ndim - 1)), new, old)
+                  for old, new in zip(view, other, strict=True)))  # fmt: skip
 
 
 def _measured(pixels: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Views of a chip: crops by their size on the ground, turned, and changed in light as air and instruments change it.
 
-A view remembers where on the chip it lies, so that features of the same ground can be found in two of them. Nodata
+A view remembers where on the ground it lies, so that features of the same ground can be found in two of them. Nodata
 stays 0 through all of it, and `valid` says where anything was measured.
 """
 
@@ -33,7 +33,7 @@ class View(NamedTuple):
     valid: Tensor
     """(B, 1, h, w) 1 where any channel was measured."""
     place: Tensor
-    """(B, 2, 3) from a view's coordinates to its chip's, both −1…1, as of `affine_grid`."""
+    """(B, 2, 3) from a view's coordinates, −1…1 as of `affine_grid`, to metres from its chip's middle."""
     measured: Tensor
     """(B, C, h, w) bool: measured, and not dropped."""
 
@@ -86,15 +86,23 @@ def crop_places(count: int, edges_m: Metres, chip_px: int, pixel_m: Tensor, crop
     return torch.cat([turn * scale[:, None, None], shift.T[:, :, None]], 2)
 
 
-def look(inputs: Tensor, measured: Tensor, place: Tensor, size_px: int) -> View:
-    """A crop of z-scores (B, C, H, W): bilinear over what was measured, nodata where most of it was not."""
+def look(inputs: Tensor, measured: Tensor, place: Tensor, size_px: int, half_m: Tensor) -> View:
+    """A crop of z-scores (B, C, H, W): bilinear over what was measured, nodata where most of it was not.
+
+    Args:
+        inputs: Z-scores.
+        measured: Of the same shape.
+        place: As of `crop_places`.
+        size_px: Edge of the view.
+        half_m: (B,) half of the raster's edge on the ground, so that dates of unlike pixels can be compared.
+    """
     grid = F.affine_grid(place.to(inputs), [len(inputs), 1, size_px, size_px], align_corners=False)
     there = measured.to(inputs.dtype)
     sampled = F.grid_sample(torch.cat([inputs * there, there], 1), grid, mode="bilinear", align_corners=False)
     values, weight = sampled.chunk(2, 1)
     kept = weight > 0.5
     return View(torch.where(kept, values / weight.clamp(min=0.5), 0.0), kept.any(1, keepdim=True).to(inputs.dtype),
-                place.to(inputs), kept)  # fmt: skip
+                place.to(inputs) * half_m.to(inputs)[:, None, None], kept)  # fmt: skip
 
 
 def relit(view: View, alter: Alter, light: Light, random: torch.Generator) -> View:

@@ -38,10 +38,19 @@ class Wish:
     """0 trains no encoder."""
 
 
-def statistics(pictures: Pictures, seed: int = 0) -> Normalisation:
-    """Mean and standard deviation per band over (at most 1000) training pictures."""
-    parts = draw_parts(pictures.labels, pictures.parts, seed)
-    numbers = np.random.default_rng(seed).permutation(np.flatnonzero(parts == "train"))[:_COUNTED]
+def statistics(pictures: Pictures, seeds: Sequence[int]) -> Normalisation:
+    """Mean and standard deviation per band over (at most 1000) pictures that learn whichever seed draws the parts.
+
+    Raises:
+        FeatureError: There is none.
+    """
+    learning = [draw_parts(pictures.labels, pictures.parts, seed) == "train" for seed in seeds]
+    always = np.flatnonzero(np.all(learning, axis=0))
+    if not len(always):
+        raise FeatureError(
+            f"no picture is in part train for all of {len(seeds)} seeds; lower --seeds, or give the parts as folders"
+        )
+    numbers = np.random.default_rng(0).permutation(always)[:_COUNTED]
     values = pictures.batch(numbers.tolist()).double().transpose(0, 1).flatten(1)  # (C, pixels)
     known = values.isfinite()
     count = known.sum(1).clamp(min=1)

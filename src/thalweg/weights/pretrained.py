@@ -4,14 +4,14 @@ The member takes its z-scores by the encoder's normalisation, so that its channe
 unit, and distributed alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from thalweg.errors import WeightsError
 from thalweg.manifest.card import WEIGHTS, Normalisation
@@ -69,32 +69,58 @@ def put_encoder(architecture: nn.Module, options: dict[str, Any], folder: Path, 
             the file is broken.
     """
     card, path = read_encoder_card(folder), folder / WEIGHTS
-    trunk_at = getattr(architecture, "trunk_at", None)
-    if trunk_at is None:
-        raise WeightsError(
-            f"{where}: its architecture has no encoder that encoders/{card.encoder} could start; take one with "
-            f"the option encoder, such as unetplusplus with encoder: {card.architecture}"
-        )
-    if getattr(architecture, "start", None) is not None:
-        raise WeightsError(
-            f"{where} starts from its option weights and from encoders/{card.encoder}; set weights to null, or after "
-            "to masks/none.yaml"
-        )
-    own = architecture.get_submodule(trunk_at).state_dict(keep_vars=True)
     try:
         tensors = load_file(path)
     except (OSError, safetensors.SafetensorError) as error:
         raise WeightsError(f"{path} cannot be read ({error}); run `dvc repro pretrain`") from error
-    wrong = [name for name, value in own.items() if not name.endswith(_SPARE)
-             and (name not in tensors or tensors[name].shape != value.shape)]  # fmt: skip
-    depth = int(options.get("depth", card.depth))
-    if wrong or depth > card.depth:
-        fault = f"of {len(own)} tensors {len(wrong)} do not fit, such as {wrong[0]}" if wrong else f"depth is {depth}"
-        raise WeightsError(
-            f"{where} does not fit encoders/{card.encoder}, which is {card.architecture} at depth {card.depth} "
-            f"({fault}); give both the same encoder, and the member no more depth"
-        )
+    own = check_fit(architecture, options, tensors, Made(card.encoder, card.architecture, card.depth), where)
     for name, value in own.items():
         if name in tensors:
             value.copy_(tensors[name])
     return card
+
+
+class Made(NamedTuple):
+    """What an encoder is, pre-trained or yet to be."""
+
+    name: str
+    architecture: str
+    depth: int
+
+
+def check_fit(architecture: nn.Module, options: Mapping[str, Any], tensors: Mapping[str, Tensor], made: Made,
+              where: str) -> dict[str, Tensor]:  # fmt: skip
+    """The tensors of an architecture's encoder by name, each of which an encoder has a value for.
+
+    Args:
+        architecture: As for `put_encoder`.
+        options: The member's.
+        tensors: The encoder's, of which only the shapes count.
+        made: Which encoder that is.
+        where: The member, for the message.
+
+    Raises:
+        WeightsError: The architecture has no encoder of that name and depth, or weights of its own to start from.
+    """
+    trunk_at = getattr(architecture, "trunk_at", None)
+    if trunk_at is None:
+        raise WeightsError(
+            f"{where}: its architecture has no encoder that encoders/{made.name} could start; take one with "
+            f"the option encoder, such as unetplusplus with encoder: {made.architecture}"
+        )
+    if getattr(architecture, "start", None) is not None:
+        raise WeightsError(
+            f"{where} starts from its option weights and from encoders/{made.name}; set weights to null, or after "
+            "to masks/none.yaml"
+        )
+    own = architecture.get_submodule(trunk_at).state_dict(keep_vars=True)
+    wrong = [name for name, value in own.items() if not name.endswith(_SPARE)
+             and (name not in tensors or tensors[name].shape != value.shape)]  # fmt: skip
+    depth = int(options.get("depth", made.depth))
+    if wrong or depth > made.depth:
+        fault = f"of {len(own)} tensors {len(wrong)} do not fit, such as {wrong[0]}" if wrong else f"depth is {depth}"
+        raise WeightsError(
+            f"{where} does not fit encoders/{made.name}, which is {made.architecture} at depth {made.depth} "
+            f"({fault}); give both the same encoder, and the member no more depth"
+        )
+    return own

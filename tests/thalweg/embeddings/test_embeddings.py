@@ -69,8 +69,10 @@ def test_chips_lie_where_their_pixels_do(world):
 
 
 def test_an_outline_across_the_antimeridian_is_small(tmp_path):
-    scene = make_scene(tmp_path / "g", "one", crs="EPSG:32601", origin=(305_000.0, 7_000_000.0))
-    assert outline(scene.grid, Window(0, 0, 64, 64)).area < 0.01
+    scene = make_scene(tmp_path / "g", "one", crs="EPSG:32601", origin=(346_000.0, 7_000_000.0))
+    made = outline(scene.grid, Window(0, 0, 64, 64))
+    assert made.bounds[0] < -180 < made.bounds[2]
+    assert made.area < 0.01
 
 
 def test_a_series_has_a_row_per_chip_and_date(tmp_path):
@@ -132,6 +134,21 @@ def test_the_chip_at_a_place_is_the_newest_and_the_nearest():
         chip_at(chips, 7, 7)
     with pytest.raises(FeatureError, match=r"is of 2025-01-01, 2025-02-01, not of 2024-01-01"):
         chip_at(chips, 0.2, 0.5, "2024-01-01")
+
+
+def test_a_place_on_the_antimeridian_is_found_from_both_sides():
+    boxes = [(-180.4, 0, -179.6, 1), (178, 0, 179, 1), (-179.6, 0, -178.8, 1)]
+    chips = table([[1, 0]] * 3, boxes)
+    assert [chip_at(chips, lon, 0.5) for lon in (179.7, -179.7, 180, -180, -179.5, 180.5)] == [0, 0, 0, 0, 2, 2]
+    with pytest.raises(FeatureError, match=r"no chip .* holds 179.3 0.5 .*; the nearest lies at -180.0000 0.5000"):
+        chip_at(chips, 179.3, 0.5)
+
+
+def test_chips_without_a_place_are_at_no_place():
+    chips = table([[1, 0]] * 3)
+    chips = chips.set_geometry(geopandas.GeoSeries([None] * 3, crs=4326))
+    with pytest.raises(FeatureError, match=r"chips lie nowhere on the ground; embed scenes that have a place"):
+        chip_at(chips, 7, 7)
 
 
 def test_principal_components_of_points_on_a_line():

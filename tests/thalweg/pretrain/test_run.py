@@ -53,9 +53,8 @@ def test_every_method_learns_and_leaves_an_encoder(dated, method):
     history = pd.read_csv(made.encoder / "history.csv")
     assert history["loss"].notna().all()
     assert ("alignment" in history) == (method != "mae")
-    fresh = build_task(
-        "e", params(method=method), read_data("e", params(method=method), dated.scenes, dated.split)
-    ).method.encoder
+    chosen = params(method=method, positives=positives)
+    fresh = build_task("e", chosen, read_data("e", chosen, dated.scenes, dated.split)).method.encoder
     kept = load_encoder(made.encoder)
     moved = [name for name, value in kept.trunk.state_dict().items()
              if value.is_floating_point() and not torch.equal(value, fresh.trunk.state_dict()[name])]  # fmt: skip
@@ -63,6 +62,44 @@ def test_every_method_learns_and_leaves_an_encoder(dated, method):
     maps = kept(torch.zeros(1, 3, 32, 32))
     assert [level.shape[1] for level in maps] == kept.dims
     assert not list((dated.runs.parent / "resume").rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize("method", ["moco_v2", "seasonal"])
+def test_chips_of_one_scene_are_strangers_where_they_share_no_ground(tmp_path, method):
+    """Whole tiles join to one chain of overlaps, in which nobody would be a stranger; the queue starts empty."""
+    made = make_dates(tmp_path, width=384)  # 192 columns of training ground, chips of 32
+    chosen = {"method": method, "positives": "dates", "max_epochs": 2, "chips_per_epoch": 8}
+    first, second = pd.read_csv(_run(made, method, **chosen).encoder / "history.csv")["loss"]
+    assert first < (1e-6 if method == "moco_v2" else 1.5)  # own keys alone
+    assert second > first + 0.5
+    assert second < np.log(1 + 32) + 2 / OPTIONS[method]["temperature"]
+
+
+def test_small_views_of_nothing_are_drawn_again_or_their_chips_left_out(dated, monkeypatch):
+    chosen = params("dino")
+    task = build_task("e", chosen, read_data("e", chosen, dated.scenes, dated.split))
+    pixels = torch.full((8, 32, 32, 3), 1000.0)
+    pixels[:, :, 16:], pixels[:2, :, 4:] = -32768, -32768  # half, an eighth
+    where, sizes = torch.zeros(8, 3), torch.full((8,), 60.0, dtype=torch.float64)
+    batch = (pixels, pixels, where, torch.ones(8, dtype=torch.bool), sizes, sizes)
+    kept = {}
+    for redrawn in (0, 7):
+        monkeypatch.setattr("thalweg.pretrain.task._REDRAWN", redrawn)
+        found = [task.views(batch, torch.Generator().manual_seed(seed)) for seed in range(5)]
+        shown = [view.valid.mean((1, 2, 3)) for views in found if views for view in (*views.wide, *views.small)]
+        assert float(torch.cat(shown).min()) >= 0.1
+        kept[redrawn] = sum(len(views.places_m) for views in found if views)
+    assert kept[7] > 1.5 * kept[0], kept
+
+
+def test_one_date_teaches_seasonal_contrast_nothing(dated):
+    chosen = params("seasonal")
+    task = build_task("e", chosen, read_data("e", chosen, dated.scenes, dated.split))
+    pixels, sizes = torch.full((4, 32, 32, 3), 1000.0), torch.full((4,), 60.0, dtype=torch.float64)
+    where = torch.arange(4.0)[:, None].expand(4, 3)
+    paired = torch.tensor([True, False, True, False])
+    views = task.views((pixels, pixels, where, paired, sizes, sizes), torch.Generator().manual_seed(1))
+    assert views.places_m[:, 0].tolist() == [0, 2]
 
 
 def test_the_same_params_give_the_same_bytes(world):
@@ -161,6 +198,29 @@ def test_what_cannot_be_pre_trained_says_why(world, tmp_path):
     two = TRAIN.model_copy(update={"devices": 2})
     with pytest.raises(TrainingError, match=r"train\.devices is 2, but one encoder trains on one device"):
         pretrain_encoder("e", params(), two, places(tmp_path, world.scenes, world.split))
+
+
+def test_ground_far_larger_than_every_scene_costs_no_memory(world):
+    wide = params().crops.model_dump() | {"chip_m": 6e8, "wide_m": (3e8, 6e8)}  # 10 million pixels along an edge
+    with pytest.raises(TrainingError, match=r"no window of \d{7} px shows 0\.3 of ground that may be seen; lower"):
+        _run(world, "x", crops=wide)
+
+
+@pytest.mark.parametrize("method", ["vicreg", "mae"])
+def test_what_is_not_a_number_is_not_measured(tmp_path, method):
+    """Floating-point scenes, a third of one channel NaN and some of all."""
+    from member_builder import GRID, write_split
+    from scene_builder import make_scene
+
+    image = np.random.default_rng(0).normal(2000, 500, (48, 96, 3)).astype(np.float32)
+    known = {"name": "s", "shape": (48, 96), "channels": ("B04", "B03", "B02")}
+    write_split(tmp_path / "split", [make_scene(tmp_path / "whole" / GRID, image=image, **known)])
+    image[:, ::3, 0], image[5:9, 5:30] = np.nan, np.nan
+    make_scene(tmp_path / "scenes" / GRID, image=image, **known)
+    at = places(tmp_path, tmp_path / "scenes" / GRID, tmp_path / "split")
+    made = _run(at, "nan", method=method)
+    assert np.isfinite(pd.read_csv(made.encoder / "history.csv")["loss"]).all()
+    assert all(bool(value.isfinite().all()) for value in load_file(made.encoder / "weights.safetensors").values())
 
 
 def test_channels_are_the_same_in_all_scenes(tmp_path):

@@ -16,6 +16,7 @@ from thalweg.dataset.augment import Radiometry
 from thalweg.errors import TrainingError
 from thalweg.grid import Window
 from thalweg.manifest.chips import PARTS
+from thalweg.manifest.scene import Scene
 from thalweg.params import NOTHING
 from thalweg.params.encoders import Alter, Crops
 from thalweg.pretrain.ground import Seen, lattice
@@ -23,6 +24,7 @@ from thalweg.pretrain.pairs import PairChips, PairSampler, Sites
 from thalweg.pretrain.views import Light, crop_places, haze, look, relit
 
 PX = 64
+HALF_M = torch.ones(1)
 
 
 def crops(**changes) -> Crops:
@@ -61,10 +63,10 @@ def test_small_pixels_and_large_give_the_same_metres():
 def test_a_crop_reads_the_ground_that_its_place_names():
     ramp = torch.arange(1, 9.0).expand(1, 1, 8, 8)  # value = column + 1
     left = torch.tensor([[[0.5, 0.0, -0.5], [0.0, 0.5, 0.0]]])  # columns 0…3, rows 2…5
-    view = look(ramp, torch.ones_like(ramp, dtype=torch.bool), left, 4)
+    view = look(ramp, torch.ones_like(ramp, dtype=torch.bool), left, 4, HALF_M)
     assert view.inputs[0, 0].tolist() == [[1.0, 2.0, 3.0, 4.0]] * 4
     turned = torch.tensor([[[0.0, 0.5, 0.0], [0.5, 0.0, 0.0]]])
-    assert look(ramp, ramp > 0, turned, 4).inputs[0, 0].T.tolist() == [[3.0, 4.0, 5.0, 6.0]] * 4
+    assert look(ramp, ramp > 0, turned, 4, HALF_M).inputs[0, 0].T.tolist() == [[3.0, 4.0, 5.0, 6.0]] * 4
 
 
 def test_nodata_does_not_bleed_and_stays_0_under_all_light():
@@ -72,7 +74,7 @@ def test_nodata_does_not_bleed_and_stays_0_under_all_light():
     measured = torch.ones(1, 2, 8, 8, dtype=torch.bool)
     measured[..., 3:], inputs[..., 3:] = False, 0.0
     shifted = torch.tensor([[[0.9, 0.0, 0.03], [0.0, 0.9, 0.0]]])
-    view = look(inputs, measured, shifted, 8)
+    view = look(inputs, measured, shifted, 8, HALF_M)
     assert set(view.inputs.flatten().tolist()) == {0.0, 2.0}  # no mixture of 2 and nothing
     assert torch.equal(view.valid[0, 0] > 0, view.measured[0].any(0))
     light = _light(2)
@@ -123,11 +125,12 @@ def test_positives_of_two_dates_share_their_ground(dated):
         assert pair.second.window == pair.first.window
     chips = PairChips(seen, sites)
     for pair in pairs[:8]:
-        first, second, site, *_ = chips[pair]
+        first, second, place_m, paired, *_ = chips[pair]
         there = (first[..., 0] != -32768) & (second[..., 0] != -32768)
         assert there.any()
         assert set(np.abs(second[there].astype(int) - first[there]).ravel()) == {200}  # the light alone differs
-        assert site == 0
+        assert paired
+        assert np.linalg.norm(place_m) == pytest.approx(6_371_000, rel=3e-3)  # on the ground
     same = list(PairSampler(lattice(seen, 32, 0.3), 64, 32, sites, 3, dates=False))
     assert all(pair.first == pair.second for pair in same)
     assert [pair.first for pair in same] == [pair.first for pair in pairs]
@@ -141,8 +144,8 @@ def test_a_window_on_another_lattice_has_the_same_middle(tmp_path, crs, pixel):
     x, y = Transformer.from_crs(32720, crs, always_xy=True).transform(600_000.0, 7_000_000.0)
     here = make_scene(tmp_path / "s2_60m", "here", shape=(96, 96))
     there = make_scene(
-        tmp_path / "s2_60m", "there", crs=crs, pixel=pixel, origin=(x - 17 * pixel, y + 9 * pixel), shape=(160, 160)
-    )
+        tmp_path / "s2_60m", "there", crs=crs, pixel=pixel, origin=(x - 17 * pixel, y + 9 * pixel), shape=(160, 160),
+        sensing_time="2025-06-05T14:17:09Z")  # fmt: skip
     sites = Sites({"here": here, "there": there}, NOTHING)
     assert sites.others == {"here": ["there"], "there": ["here"]}
     for row, col in ((0, 0), (40, 13), (64, 64)):
@@ -155,6 +158,63 @@ def test_a_window_on_another_lattice_has_the_same_middle(tmp_path, crs, pixel):
         *_, apart_m = Geod(ellps="WGS84").inv(*middles[0], *middles[1])
         assert apart_m <= 0.71 * pixel
     assert sites.window(Window(-200, 0, 32, 32), "here", "there") is None
+
+
+def test_one_day_is_no_two_dates(tmp_path):
+    """Tiles that overlap show the same ground on one day: no other date; of unknown days nobody can say so."""
+    days = {"a": "2025-06-05T14:17:09Z", "b": "2025-06-05T14:17:29Z", "c": "2025-10-03T14:17:09Z", "d": None}
+    scenes = {name: make_scene(tmp_path / "g", name, sensing_time=day) for name, day in days.items()}
+    assert Sites(scenes, NOTHING).others == {"a": ["c", "d"], "b": ["c", "d"], "c": ["a", "b", "d"],
+                                             "d": ["a", "b", "c"]}  # fmt: skip
+
+
+def test_a_scene_over_the_antimeridian_does_not_lie_round_the_earth(tmp_path):
+    over = make_scene(tmp_path / "g", "over", crs="EPSG:32601", origin=(346_000.0, 7_000_000.0))
+    later = make_scene(tmp_path / "g", "later", crs="EPSG:32601", origin=(346_600.0, 7_000_000.0), sensing_time=None)
+    far = make_scene(tmp_path / "g", "far", crs="EPSG:32633", origin=(500_000.0, 7_000_000.0), sensing_time=None)
+    lon, _ = over.grid.lonlat(np.array([0, 0]), np.array([0, 64]))
+    assert lon[0] > 179 > -179 > lon[1]
+    found = Sites({"over": over, "later": later, "far": far}, NOTHING)
+    assert found.others == {"over": ["later"], "later": ["over"], "far": []}
+
+
+def test_a_place_is_where_it_lies_or_its_site(tmp_path):
+    here = make_scene(tmp_path / "g", "here")
+    other = make_scene(tmp_path / "g", "other", crs="EPSG:32721", origin=(5_000.0, 7_000_000.0))
+    bare = []
+    for name in ("p", "q", "r"):
+        made = make_scene(tmp_path / "g", name)
+        made.__dict__["record"] = made.record.model_copy(update={"georeferenced": False})
+        bare.append(made)
+    listed = tmp_path / "sites.csv"
+    _write(listed, [("site", "scene"), ("x", "p"), ("x", "q"), ("y", "r")])
+    sites = Sites({scene.name: scene for scene in (here, other, *bare)}, str(listed))
+    window = Window(0, 0, 32, 32)
+
+    def apart(one, two) -> float:
+        return float(np.linalg.norm(sites.place_m(*one) - sites.place_m(*two)))
+
+    assert apart(("here", window), ("here", Window(0, 10, 32, 32))) == pytest.approx(600, rel=2e-3)
+    assert apart(("p", window), ("q", Window(9, 9, 32, 32))) == 0  # any window shows the site
+    assert apart(("p", window), ("r", window)) > 1e8
+    assert apart(("p", window), ("here", window)) > 1e8
+    assert 1e3 < apart(("here", window), ("other", window)) < 1e5
+
+
+def test_without_another_date_nothing_is_drawn_where_only_dates_count(tmp_path):
+    for name, row, day in (("a", 0, "2025-06-05"), ("b", 0, "2025-10-03"), ("alone", 200, "2025-06-05")):
+        make_scene(tmp_path / "s2_60m", name, origin=(600_000.0, 7_000_000.0 - 60 * row), sensing_time=day)
+    split = tmp_path / "split"
+    from member_builder import write_split
+
+    write_split(split, [Scene(tmp_path / "s2_60m" / name) for name in ("a", "b", "alone")])
+    seen = Seen(tmp_path / "s2_60m", split, "s2_60m", ("train",))
+    sites = Sites(seen.reader.scenes, NOTHING)
+    drawn = {
+        only: {pair.first.scene for pair in PairSampler(lattice(seen, 16, 0.3), 32, 16, sites, 3, True, only)}
+        for only in (False, True)
+    }
+    assert drawn == {False: {"a", "b", "alone"}, True: {"a", "b"}}
 
 
 def test_a_list_of_sites_says_what_belongs_together(tmp_path):
@@ -171,6 +231,8 @@ def test_a_list_of_sites_says_what_belongs_together(tmp_path):
     for rows, said in (
         ([("site", "scene"), ("x", "zebra")], r"names 1 scene\(s\) that are not there, such as zebra"),
         ([("place", "scene"), ("x", "a")], "should be a CSV with the columns site and scene"),
+        ([("site", "scene"), ("x",)], "should be a CSV with the columns site and scene"),
+        ([("site", "scene"), ("x", "a"), ("y", "a")], "names scene a more than once; a scene shows one site"),
     ):
         _write(listed, rows)
         with pytest.raises(TrainingError, match=said):

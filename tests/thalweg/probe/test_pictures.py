@@ -12,7 +12,7 @@ from thalweg.errors import FeatureError
 from thalweg.probe.draw import draw_fraction, draw_parts
 from thalweg.probe.idx import read_idx
 from thalweg.probe.images import Inputs, statistics
-from thalweg.probe.pictures import open_pictures
+from thalweg.probe.pictures import Pictures, open_pictures
 
 
 def jpg(path, color, size=16):
@@ -75,7 +75,7 @@ def test_eurosats_thirteen_bands(tmp_path):
         tif(tmp_path / name / f"{name}_1.tif", values)
     found = open_pictures(str(tmp_path), None, [], None)
     assert found.bands[8:] == ("B09", "B10", "B11", "B12", "B8A"), "phelber/EuroSAT#7"
-    inputs = Inputs(found, ("B8A", "B02"), statistics(found), fill=False)
+    inputs = Inputs(found, ("B8A", "B02"), statistics(found, [0]), fill=False)
     np.testing.assert_allclose(found.read(0)[:, 0, 0], np.arange(1, 14) * 0.1, rtol=1e-6)
     assert inputs.batch([0]).shape == (1, 2, 8, 8)
 
@@ -104,12 +104,25 @@ def test_statistics_leave_out_what_is_not_measured(tmp_path):
     for name in ("a", "b"):
         tif(tmp_path / name / "1.tif", planes, nodata=0)
     found = open_pictures(str(tmp_path), ["x"], [], None)
-    stats = statistics(found)
+    stats = statistics(found, [0])
     assert stats.mean == pytest.approx([11 / 3])
     assert stats.std == pytest.approx([(8 / 9) ** 0.5])  # ((2·(2/3)² + (4/3)²)/3)
     inputs = Inputs(found, ("x",), stats, fill=False).batch([0])
     assert (inputs[0, 0, 6:] == 0).all()
     assert inputs[0, 0, 0, 0].item() == pytest.approx(-1 / 2**0.5)
+
+
+def test_statistics_never_see_a_test_picture_of_any_seed():
+    """Pictures are flat: what their part is, of three seeds, decides their value."""
+    labels = np.repeat(np.arange(2), 50).astype(np.uint8)
+    tests = np.any([draw_parts(labels, None, seed) != "train" for seed in range(3)], axis=0)
+    planes = np.where(tests, 1000.0, 1.0)[:, None, None, None] * np.ones((1, 1, 4, 4))
+    found = Pictures(("a", "b"), labels, None, ("grey",), lambda number: planes[number].astype(np.float32), 4)
+    assert 10 < tests.sum() < 70
+    assert statistics(found, range(3)).mean == (1.0,)
+    assert statistics(found, [0]).mean[0] > 1
+    with pytest.raises(FeatureError, match=r"no picture is in part train for all of 60 seeds; lower --seeds"):
+        statistics(found, range(60))
 
 
 @pytest.mark.parametrize("end", ["", ".gz"])

@@ -10,6 +10,7 @@ from image_builder import call
 from member_builder import make_places
 from product_builder import make_raster, make_safe
 from scene_builder import make_scene
+from series_builder import make_patch
 
 from thalweg import raster
 from thalweg.errors import ImageError, RepackError
@@ -75,6 +76,73 @@ def test_a_safe_becomes_what_preprocess_makes_of_it(tmp_path):
     np.testing.assert_array_equal(found.image, expected.image)
     np.testing.assert_array_equal(found.valid, expected.valid)
     assert found.record.offsets_applied == expected.record.offsets_applied
+
+
+def test_cubes_go_in_as_series_and_come_out_as_a_chip_per_date(tmp_path):
+    """Two NetCDF patches of two months each; every value is known: 1000 × patch + 100 × band + month."""
+    from product_builder import grid_params
+
+    for patch in (1, 2):
+        numbers = {"B02": 100, "B03": 200}
+
+        def plane(band, day, shape, patch=patch, numbers=numbers):
+            return np.full(shape, 1000 * patch + numbers[band] + int(str(day)[5:7]))
+
+        days = ("2019-05-04", "2019-06-08")
+        make_patch(tmp_path / f"cubes/p{patch}.nc", dict.fromkeys(("B02", "B03"), days), plane)
+    series = {
+        "by": "product",
+        "start": "2019-05-01",
+        "bins": 2,
+        "frequency": "1MS",
+        "composite": "median",
+        "max_gap": 0,
+    }
+    grid = grid_params(bands=("B02", "B03"), resolution_m=10).model_dump(mode="json") | {"series": series}
+    (tmp_path / "params.yaml").write_text(json.dumps({"grids": {"g": grid}}))
+    ask = ("repack", "pack", str(tmp_path / "cubes" / "*.nc"), "-o", tmp_path / "out", "--grid", "g", "--params",
+           tmp_path / "params.yaml", "--scale", "1e-4")  # fmt: skip
+    assert "packed 2 scenes" in call(*ask)
+    assert "all bytes verified (2 scenes)" in call(*ask)
+    assert {scene.pack is not None for scene in read_scenes(tmp_path / "out").values()} == {True}
+    call("repack", "chips", tmp_path / "out", "-o", tmp_path / "back")
+    rows = table_of(tmp_path / "back")
+    assert [(row["scene"], row["date"]) for row in rows] == [
+        (f"p{patch}", day) for patch in (1, 2) for day in ("2019-05-01", "2019-06-01")
+    ]
+    for row in rows:
+        with rasterio.open(tmp_path / "back" / row["image"]) as image:
+            first = 1000 * int(row["scene"][1]) + int(row["date"][5:7])
+            assert [set(np.unique(band)) for band in image.read()] == [{first + 100}, {first + 200}]
+            assert (image.descriptions, image.crs.to_epsg(), image.transform.c) == (("B02", "B03"), 32631, 300_000)
+
+
+def test_masks_are_read_as_the_section_says_and_come_out_again(chips, tmp_path):
+    from product_builder import make_raster, mask_params
+
+    labels = np.full((1, 8, 8), 9, np.uint8)
+    labels[0, :, 4:] = 7
+    make_raster(tmp_path / "labels" / "m_chip2.tif", labels, origin=(600_000.0 + 480 * 2, 7_000_000.0))
+    masks = mask_params(patterns=("*.tif",), match="name", values={"9": "ground", "7": "channel"}, zero="unlabelled")
+    legend = [{"name": "ground", "color": "#000000"}, {"name": "channel", "color": "#ff0000"}]
+    (tmp_path / "params.yaml").write_text(
+        json.dumps({"masks": masks.model_dump(mode="json"), "classes": {"legend": legend}})
+    )
+    more = ("--masks", tmp_path / "labels", "--params", tmp_path / "params.yaml")
+    packing(chips, tmp_path / "out", *more)
+    scenes = read_scenes(tmp_path / "out")
+    assert [name for name, scene in scenes.items() if scene.record.labelled] == ["chip2"]
+    call("repack", "chips", tmp_path / "out", "-o", tmp_path / "back")
+    assert [row["mask"] for row in table_of(tmp_path / "back")] == ["", "", "masks/chip2.tif", "", "", ""]
+    wanted = np.where(np.arange(8) < 4, 0, 1) * np.ones((8, 1))
+    wanted[0, 0] = 255  # not measured
+    with rasterio.open(tmp_path / "back/masks/chip2.tif") as mask:
+        np.testing.assert_array_equal(mask.read(1), wanted)
+        assert mask.nodata == 255
+    labels[0, 0, 5] = 9
+    make_raster(tmp_path / "labels" / "m_chip2.tif", labels, origin=(600_000.0 + 480 * 2, 7_000_000.0))
+    with pytest.raises(RepackError, match=r"was made of something else \(other mask files\)"):
+        packing(chips, tmp_path / "out", *more)
 
 
 def test_once_more_verifies_and_changes_nothing(chips, tmp_path):

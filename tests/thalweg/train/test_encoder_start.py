@@ -171,6 +171,16 @@ def test_the_recipe_holds_together(written):
             r"grid s2_20m has the channels B01, .*, but encoders/\w+ of grid other has B02, B03; give both the same",
         ),
         ({"encoder": {"options": {}}}, r"encoders\.\w+ cannot be built: options of method '\w+' cannot be used"),
+        (
+            {"encoder": {"encoder": "tu-vit_tiny_patch16_224"}},
+            r"yaml: models\.\w+ does not fit encoders/\w+, which is tu-vit_tiny_patch16_224 at depth 4 \(of \d+ tensors "
+            r"\d+ do not fit, such as conv1\.weight\); give both the same encoder",
+        ),
+        (
+            {"member": {"options": {"encoder": "resnet34", "depth": 4, "weights": None}}},
+            r"yaml: models\.\w+ does not fit encoders/\w+, which is resnet18 at depth 4",
+        ),
+        ({"member": {"model": "fcn", "options": {"num_filters": 8}}}, r"no encoder that encoders/\w+ could start"),
         ({"encoder": {"encoder": "resnet19"}}, r"encoders\.\w+ cannot be built: encoder 'resnet19' at depth \d cannot"),
         (
             {"encoder": {"chips_per_epoch": 4, "batch_size": 8}},

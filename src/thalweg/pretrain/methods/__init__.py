@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from thalweg.errors import ParamsError
-from thalweg.params.encoders import Crops
+from thalweg.params.encoders import Crops, EncoderParams
 from thalweg.pretrain.encoder import Encoder
 from thalweg.pretrain.method import Method, Plan
 
@@ -52,3 +52,22 @@ def check_sizes(encoder: Encoder, crops: Crops) -> None:
     for name, size in sizes:
         if size % encoder.stride:
             raise ParamsError(f"crops.{name} is {size}, but the encoder's stride is {encoder.stride}; give a multiple")
+
+
+def check_views(params: EncoderParams, method: Method) -> None:
+    """Whether a method looks at all views that params describe, and these at what it is about.
+
+    Raises:
+        ParamsError: It does not.
+    """
+    if method.seasons and params.positives != "dates":
+        raise ParamsError(
+            f"method '{params.method}' is about dates, but positives is '{params.positives}'; set it to dates"
+        )
+    if params.positives == "dates" and not any(each.date for each in method.looks):
+        raise ParamsError(f"method '{params.method}' looks at one date alone; set positives to augmented")
+    if params.crops.small and not method.multi_crop:
+        raise ParamsError(
+            f"method '{params.method}' looks at no small views, but crops.small is {params.crops.small}; set it to 0 "
+            "and small_m to null"
+        )

@@ -15,7 +15,7 @@ from thalweg.pretrain.method import Method, Outcome, Plan, Pooled, Views, follow
 class Options(BaseModel):
     """Of `options`."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     hidden: int = Field(ge=1)
     """Width of the heads' hidden layer; 4096 in the paper."""

@@ -18,7 +18,7 @@ from thalweg.pretrain.method import Method, Outcome, Plan, Pooled, Views, follow
 class Options(BaseModel):
     """Of `options`."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     hidden: int = Field(ge=1)
     """Width of the head's hidden layers; 2048 in the paper."""
@@ -58,6 +58,8 @@ class Head(nn.Module):
 
 class Dino(Method):
     """Student and teacher."""
+
+    multi_crop = True
 
     def __init__(self, encoder: Encoder, options: Options) -> None:
         super().__init__(encoder)

@@ -20,7 +20,7 @@ from thalweg.pretrain.views import Look
 class Options(BaseModel):
     """Of `options`."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     mask: float = Field(gt=0, lt=1)
     """Share of the patches that is hidden; 0.75 in the paper."""
@@ -41,6 +41,8 @@ class Mae(Method):
         super().__init__(encoder)
         if not encoder.tokens:
             raise ValueError("only a vision transformer leaves patches out: give one, such as tu-vit_tiny_patch16_224")
+        if options.width % options.heads:
+            raise ValueError(f"width {options.width} is no multiple of heads {options.heads}")
         self.patch = encoder.stride
         count = (plan.crops.wide_px // self.patch) ** 2
         self.prefix = int(encoder.trunk.num_prefix_tokens)

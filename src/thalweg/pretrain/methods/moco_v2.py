@@ -2,7 +2,7 @@
 
 Sources: He et al. 2020, https://arxiv.org/abs/1911.05722; Chen et al. 2020, https://arxiv.org/abs/2003.04297. Keys go
 through the following network in two shuffled halves, so that batch statistics do not give the pair away (section 3.3
-of the first, for one device). Keys of the same place are no negatives.
+of the first, for one device). Keys of chips that share ground are no negatives.
 """
 
 import torch
@@ -20,7 +20,7 @@ from thalweg.pretrain.views import View
 class Options(BaseModel):
     """Of `options`."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     hidden: int = Field(ge=1)
     """Width of the head's hidden layer; 2048 in the paper."""
@@ -35,11 +35,11 @@ class Options(BaseModel):
 class MocoV2(Method):
     """The first view asks, the second is the key."""
 
-    def __init__(self, encoder: Encoder, options: Options) -> None:
+    def __init__(self, encoder: Encoder, options: Options, plan: Plan) -> None:
         super().__init__(encoder)
         self.asking = Pooled(encoder, MoCoProjectionHead(encoder.dim, options.hidden, options.projection))
         self.answering = follower(self.asking)
-        self.queue = Queue(options.queue, options.projection)
+        self.queue = Queue(options.queue, options.projection, plan.crops.chip_m)
         self.temperature = options.temperature
 
     def step(self, views: Views, epoch: int) -> Outcome:  # noqa: ARG002 - the same in every epoch
@@ -48,8 +48,8 @@ class MocoV2(Method):
         others, keys = shuffled_halves(self.answering, views.wide[1])
         keys = F.normalize(keys, dim=1)
         loss = info_nce(F.normalize(asked, dim=1), keys[:, None], self.queue.keys.clone(),
-                        self.queue.strangers(views.site), self.temperature)  # fmt: skip
-        self.queue.add(keys, views.site)
+                        self.queue.strangers(views.places_m), self.temperature)  # fmt: skip
+        self.queue.add(keys, views.places_m)
         return Outcome(loss, (features.detach(), others))
 
     def follow(self, momentum: float) -> None:
@@ -67,6 +67,6 @@ def shuffled_halves(network: torch.nn.Module, view: View) -> tuple[Tensor, Tenso
     return torch.cat([each[0] for each in made])[back], torch.cat([each[1] for each in made])[back]
 
 
-def build(encoder: Encoder, options: Options, plan: Plan) -> Method:  # noqa: ARG001 - the methods' common form
+def build(encoder: Encoder, options: Options, plan: Plan) -> Method:
     """MoCo v2 around an encoder."""
-    return MocoV2(encoder, options)
+    return MocoV2(encoder, options, plan)

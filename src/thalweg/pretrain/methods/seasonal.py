@@ -24,7 +24,7 @@ POSITIVES = ((0, 1, 2), (1,), (2,))
 class Options(BaseModel):
     """Of `options`."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     hidden: int = Field(ge=1)
     projection: int = Field(ge=1)
@@ -55,12 +55,13 @@ class Seasonal(Method):
     """Momentum contrast in three spaces."""
 
     looks = (Look(0, 0, 0), Look(1, 1, 1), Look(1, 0, 0), Look(0, 2, 2))
+    seasons = True
 
-    def __init__(self, encoder: Encoder, options: Options) -> None:
+    def __init__(self, encoder: Encoder, options: Options, plan: Plan) -> None:
         super().__init__(encoder)
         self.asking = Spaces(encoder, options)
         self.answering = follower(self.asking)
-        self.queues = nn.ModuleList(Queue(options.queue, options.projection) for _ in POSITIVES)
+        self.queues = nn.ModuleList(Queue(options.queue, options.projection, plan.crops.chip_m) for _ in POSITIVES)
         self.temperature = options.temperature
 
     def step(self, views: Views, epoch: int) -> Outcome:  # noqa: ARG002 - the same in every epoch
@@ -69,25 +70,25 @@ class Seasonal(Method):
         with torch.no_grad():
             made = [self.answering(view) for view in views.wide[1:]]
         keys = torch.stack([each[1] for each in made], 1)  # (B, 3 keys, 3 spaces, P)
-        losses = [self._loss(asked[:, k], keys[:, :, k], k, views.site) for k in range(len(POSITIVES))]
+        losses = [self._loss(asked[:, k], keys[:, :, k], k, views.places_m) for k in range(len(POSITIVES))]
         for k, queue in enumerate(self.queues):
-            queue.add(keys[:, 0, k], views.site)  # type: ignore[operator] # a Queue
+            queue.add(keys[:, 0, k], views.places_m)  # type: ignore[operator] # a Queue
         return Outcome(torch.stack(losses).mean(), (features.detach(), made[0][0]))
 
     def follow(self, momentum: float) -> None:
         """The answering network follows."""
         follow(self.asking, self.answering, momentum)
 
-    def _loss(self, asked: Tensor, keys: Tensor, space: int, sites: Tensor) -> Tensor:
+    def _loss(self, asked: Tensor, keys: Tensor, space: int, places_m: Tensor) -> Tensor:
         queue: Queue = self.queues[space]  # type: ignore[assignment] # of a ModuleList
         near = list(POSITIVES[space])
         far = [k for k in range(keys.shape[1]) if k not in near]
         own = keys[:, far]
         negatives = torch.cat([own, queue.keys.clone()[None].expand(len(asked), -1, -1)], 1)
-        strangers = torch.cat([own.new_ones(own.shape[:2], dtype=torch.bool), queue.strangers(sites)], 1)
+        strangers = torch.cat([own.new_ones(own.shape[:2], dtype=torch.bool), queue.strangers(places_m)], 1)
         return info_nce(asked, keys[:, near], negatives, strangers, self.temperature)
 
 
-def build(encoder: Encoder, options: Options, plan: Plan) -> Method:  # noqa: ARG001 - the methods' common form
+def build(encoder: Encoder, options: Options, plan: Plan) -> Method:
     """Seasonal contrast around an encoder."""
-    return Seasonal(encoder, options)
+    return Seasonal(encoder, options, plan)

@@ -5,6 +5,7 @@ of feature maps that show the same ground, as in VICRegL (Bardes, Ponce, LeCun 2
 its location-based half): what segmentation needs.
 """
 
+import torch
 from lightly.loss import VICRegLoss
 from lightly.models.modules.heads import VICRegProjectionHead
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,7 +22,7 @@ _CELLS = 4096
 class Options(BaseModel):
     """Of `options`."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     hidden: int = Field(ge=1)
     """Width of the head's hidden layers; 8192 in the paper."""
@@ -67,8 +68,9 @@ class Vicreg(Method):
 
 def some(cells: Tensor) -> Tensor:
     """At most `_CELLS` of the cells (N, D), evenly spread."""
-    step = max(len(cells) // _CELLS, 1)
-    return cells[::step][:_CELLS] if len(cells) > _CELLS else cells
+    if len(cells) <= _CELLS:
+        return cells
+    return cells[torch.arange(_CELLS, device=cells.device) * len(cells) // _CELLS]
 
 
 def build(encoder: Encoder, options: Options, plan: Plan) -> Method:  # noqa: ARG001 - the methods' common form
