@@ -54,6 +54,12 @@ def test_what_is_only_read_is_needed():
     assert set(ONLY_READ) <= used
 
 
+def test_the_tutorial_counts_the_stages():
+    stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
+    numbers = ("eight", "nine", "ten", "eleven", "twelve")
+    assert f"`dvc.yaml`: {numbers[len(stages) - 8]} stages" in (ROOT / "docs/tutorial.md").read_text("utf-8")
+
+
 def test_some_blocks_are_executed():
     assert sum(len(blocks(page, run=True)) for page in PAGES) >= 5
 

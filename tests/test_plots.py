@@ -104,6 +104,20 @@ def test_painted_labels_keep_unlabelled_apart():
     assert painted.tolist() == [[[0xE6, 0xE0, 0xD4], [0x1F, 0x6F, 0xB4], [0xC8, 0xC8, 0xC8]]]
 
 
+def test_ground_without_a_prediction_is_grey_in_every_panel():
+    """Two pixels by two: the last was not measured, so nothing is said of it; black that was measured stays black."""
+    labels = np.array([[[0, 1], [1, 255]]], np.uint8)
+    shade = np.array([[[255, 0], [51, 0]]], np.uint8)
+    panels = {"rgb": np.zeros((1, 2, 2, 3), np.uint8), "mask": labels, "labels": labels, "prob": shade, "doubt": shade,
+              "names": np.array(["T20KNA 0 0"])}  # fmt: skip
+    with figures.plain_style():
+        drawn = [axes.get_images()[0] for axes in figures.draw_panels(panels, LEGEND).axes[:6]]
+    assert drawn[0].get_array().tolist() == [[[0] * 3, [0] * 3], [[0] * 3, [0xC8] * 3]]
+    for shown in (drawn[3], drawn[5]):
+        assert shown.get_array().tolist() == [[1.0, 0.0], [0.2, None]]
+        assert (shown.cmap.get_bad() * 255).round().tolist() == [0xC8, 0xC8, 0xC8, 255]
+
+
 def test_a_missing_history_names_the_file_and_the_command(made: Path):
     (made / "history" / "fcn.csv").unlink()
     with pytest.raises(

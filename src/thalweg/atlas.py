@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import shapely
 
 from thalweg import mapfiles, pictures, raster
 from thalweg.blockmap import say_place
 from thalweg.explorer.embed import MAX_PX, embed
-from thalweg.explorer.ground import Ground
+from thalweg.explorer.ground import Ground, find_pieces
 from thalweg.explorer.held import HeldMap
 from thalweg.grid import Grid, Window
 from thalweg.manifest.scene import Scene, read_scenes, scene_files
@@ -30,8 +29,6 @@ MAX_PIECES = 4
 """Pieces of one map that are shown."""
 PIECE_PX = 600
 """Longer edge of what a page holds of each of several pieces."""
-TOGETHER = 0.5
-"""Share of a map that scenes must cover for it to be shown as one piece."""
 
 
 class Figure(NamedTuple):
@@ -103,19 +100,6 @@ def read_map(name: str, folder: Path, ensemble: Ensemble, scenes: Path, classes:
     pieces = tuple(_piece(folder, window, images, classes, held, edge) for window in shown)
     used = tuple(image.scene for image in images)
     return MapPage(name, grid, pieces, max(len(windows) - MAX_PIECES, 0), tags, used)
-
-
-def find_pieces(windows: Sequence[Window], shape_yx: tuple[int, int]) -> list[Window]:
-    """The parts of a map that scenes cover, largest first; the whole map where they cover half of it or are unknown."""
-    whole = Window(0, 0, *shape_yx)
-    inside = [clipped for window in windows if (clipped := window.clip(shape_yx)).height and clipped.width]
-    boxes = [shapely.box(area.col, area.row, area.col + area.width, area.row + area.height) for area in inside]
-    union = shapely.union_all(boxes)
-    if not boxes or union.area >= TOGETHER * shape_yx[0] * shape_yx[1]:
-        return [whole]
-    bounds = [tuple(map(round, part.bounds)) for part in shapely.get_parts(union)]
-    found = [Window(top, left, bottom - top, right - left) for left, top, right, bottom in bounds]
-    return sorted(found, key=lambda area: (-area.height * area.width, area))
 
 
 def _images(ensemble: Ensemble, folder: Path, grid: Grid) -> list[_Image]:

@@ -125,7 +125,7 @@ def draw_confusion(member: str, chosen: Chosen, names: Sequence[str]) -> Figure:
     for (row, col), value in np.ndenumerate(shares):
         ink = "white" if value > 0.55 else "#222222"
         axes.text(col, row - 0.08, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=10)
-        axes.text(col, row + 0.22, _count(int(matrix[row, col])), ha="center", va="center", color=ink, fontsize=6.5)
+        axes.text(col, row + 0.22, _count(int(matrix[row, col])), ha="center", va="center", color=ink, fontsize=8)
     axes.set_xticks(range(len(names)), names)
     axes.set_yticks(range(len(names)), names)
     if len(names) > 3:
@@ -141,19 +141,23 @@ def draw_panels(panels: Mapping[str, np.ndarray], legend: Sequence[ClassInfo]) -
     """Held-out windows of one member: image, mask, prediction, probability of what it predicted, error, uncertainty."""
     rgb, mask, labels, prob, doubt, names = (panels[key] for key in PANELS)
     rows = len(rgb)
-    figure = Figure(figsize=(12, 2.1 * rows + 0.6))
+    figure = Figure(figsize=(10, 1.8 * rows + 0.7))
     grid = figure.subplots(rows, len(_COLUMNS), squeeze=False)
     shades: dict[int, Any] = {}
     for row in range(rows):
         wrong = paint_errors(mask[row], labels[row])
-        pictures = {0: rgb[row], 1: paint(mask[row], legend), 2: paint(labels[row], legend), 4: wrong}
+        silent = labels[row] == IGNORE
+        pictures = {0: _without_ground(rgb[row], silent), 1: paint(mask[row], legend), 4: wrong,
+                    2: paint(labels[row], legend)}  # fmt: skip
         for column, picture in pictures.items():
             grid[row, column].imshow(picture, interpolation="nearest")
         for column, values, ramp in ((3, prob[row], "viridis"), (5, doubt[row], "magma")):
-            shades[column] = grid[row, column].imshow(values / 255, cmap=ramp, vmin=0, vmax=1, interpolation="nearest")
-        grid[row, 0].set_xlabel(" ", fontsize=7)
+            said = np.ma.masked_where(silent, values / 255)
+            look = mpl.colormaps[ramp].with_extremes(bad=UNLABELLED_COLOR)
+            shades[column] = grid[row, column].imshow(said, cmap=look, vmin=0, vmax=1, interpolation="nearest")
+        grid[row, 0].set_xlabel(" ", fontsize=8)
         grid[row, 0].annotate(str(names[row]), (0, 0), (0, -4), xycoords="axes fraction", textcoords="offset points",
-                              va="top", fontsize=7, color="#666666").set_in_layout(False)  # fmt: skip
+                              va="top", fontsize=8, color="#555555").set_in_layout(False)  # fmt: skip
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
@@ -164,8 +168,14 @@ def draw_panels(panels: Mapping[str, np.ndarray], legend: Sequence[ClassInfo]) -
     looks = [(info.color, info.name) for info in legend]
     looks += [(UNLABELLED_COLOR, "no label, or another part"), (RIGHT_COLOR, "right"), (WRONG_COLOR, "wrong")]
     keys = [Patch(facecolor=color, edgecolor="#888888", label=label) for color, label in looks]
-    figure.legend(handles=keys, loc="outside lower left", ncols=8)
+    figure.legend(handles=keys, loc="outside lower left", ncols=6)
     return figure
+
+
+def _without_ground(rgb: np.ndarray, silent: np.ndarray) -> np.ndarray:
+    """A picture (H, W, 3) with grey for black where nothing was measured."""
+    absent = silent & (rgb == 0).all(-1)
+    return np.where(absent[..., None], _rgb_bytes(UNLABELLED_COLOR)[0], rgb)
 
 
 def paint_errors(mask: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -45,6 +45,25 @@ def test_it_is_read_at_400_pixels(open_page, report):
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= 400
 
 
+def test_no_table_of_scores_is_cut_off_at_1280_pixels(open_page, report):
+    page = open_page((report / "report/index.html").as_uri(), width=1280).page
+    frames = page.locator(".scroll:has(> table.scores)")
+    assert frames.count() >= 2
+    assert frames.evaluate_all("(all) => all.every((each) => each.scrollWidth <= each.clientWidth)")
+
+
+def test_at_400_pixels_names_and_captions_stay_in_view_while_a_table_is_scrolled(open_page, report):
+    page = open_page((report / "report/index.html").as_uri(), width=400, height=800).page
+    seen = page.locator(".scroll:has(> table.scores)").first.evaluate(
+        """(frame) => { frame.scrollLeft = 10000;
+        const edges = (each) => { const box = each.getBoundingClientRect(); return [box.left, box.right]; };
+        return [frame.scrollLeft, edges(frame), ...["caption", "tbody th"].map((at) => edges(frame.querySelector(at)))]; }"""
+    )
+    scrolled, frame, *stay = seen
+    assert scrolled > 50
+    assert all(left >= frame[0] - 1 and right <= frame[1] + 1 for left, right in stay)
+
+
 def test_the_viewers_map_is_as_large_as_the_raster(open_page, report):
     page = open_page((report / "report/index.html").as_uri()).page
     with rasterio.open(report / "maps/main/classes.tif") as dataset:

@@ -2,11 +2,19 @@
 
 import io
 import re
+import threading
 
 import numpy as np
 import pytest
 import rasterio
+from explorer_builder import make_explored
 from PIL import Image
+from scene_builder import make_scene
+
+from thalweg.explorer.ground import Ground
+from thalweg.explorer.held import HeldMap
+from thalweg.explorer.serve import Viewer
+from thalweg.explorer.tiles import Source
 
 CLASS, PROB = re.compile(r"(?:^|· )class ([a-z ]+?) (?:·|—)"), re.compile(r"probability of [a-z ]+? (\d\.\d{3})")
 PLACE = re.compile(r"row (\d+), column (\d+)")
@@ -21,7 +29,17 @@ def viewer(open_page, looked):
 
 
 def seen(page) -> np.ndarray:
-    """The map as it is drawn."""
+    """The map as it is drawn, once two pictures in a row agree: a browser in want of time paints later than it says."""
+    before = _picture(page)
+    for _ in range(20):
+        after = _picture(page)
+        if np.array_equal(before, after):
+            break
+        before = after
+    return after
+
+
+def _picture(page) -> np.ndarray:
     page.evaluate(
         """async () => { const shown = [...document.querySelectorAll(".explorer .pane:not([hidden]) img")];
         await Promise.all(shown.map((image) => image.decode()));
@@ -42,7 +60,11 @@ def test_layers_are_switched(viewer):
     without = seen(page)
     assert np.abs(before - without).max() > 30
     page.get_by_role("checkbox", name="Classes", exact=True).check()
-    assert np.array_equal(seen(page), before)
+    viewer.ready()
+    apart = np.abs(seen(page) - before).max(-1)
+    assert apart.max() <= 1, (
+        f"{np.count_nonzero(apart)} pixels differ, by up to {apart.max()}"
+    )  # 1: what blending rounds
     for key in ("probability", "doubt-1", "mask", "member-unet", "image-0"):
         layer(page, key).get_by_role("checkbox").set_checked(True)
         viewer.ready()
@@ -83,11 +105,11 @@ def test_the_swipe_parts_the_topmost_layer(viewer):
     bare = seen(page)
     page.get_by_role("checkbox", name="Classes", exact=True).check()
     page.get_by_role("checkbox", name="Swipe the topmost layer").check()
-    assert page.get_by_text("Left of the line: Classes").is_visible()
+    page.get_by_text("Left of the line: Classes").wait_for()
     page.get_by_role("slider", name="Position of the swipe line").fill("25")
     swiped, at = seen(page), full.shape[1] // 4
-    assert np.array_equal(swiped[:, : at - 20], full[:, : at - 20])
-    assert np.array_equal(swiped[60:-60, at + 20 : -60], bare[60:-60, at + 20 : -60])
+    assert np.abs(swiped - full)[:, : at - 20].max() <= 1
+    assert np.abs(swiped - bare)[60:-60, at + 20 : -60].max() <= 1
     box = page.locator(".swipe-line").bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 200)
     page.mouse.down()
@@ -211,3 +233,28 @@ def test_at_400_pixels_nothing_is_cut_off(open_page, looked):
     for node in page.locator(".panel input, .buttons button").all():
         box = node.bounding_box()
         assert 0 <= box["x"] <= box["x"] + box["width"] <= 400
+
+
+def test_a_map_in_parts_opens_on_the_largest_and_goes_from_one_to_the_next(open_page, tmp_path):
+    files = make_explored(tmp_path, (80, 2000), classes=2)
+    ends = [make_scene(tmp_path / "build/scenes/g10", name, origin=files.grid.transform @ (col, 0), pixel=10.0,
+                       shape=(80, wide), channels=("B02", "B03", "B04")) for name, col, wide in (("A", 0, 80), ("B", 1900, 100))]  # fmt: skip
+    where = "(() => { const v = document.querySelector('.explorer').explorer.view; return [v.x, v.y]; })()"
+    with Viewer({"main": Source("main", Ground(ends, files.grid), HeldMap("main", files))}) as viewer:
+        threading.Thread(target=viewer.run, daemon=True).start()
+        opened = open_page(viewer.address)
+        opened.ready()
+        onward = opened.page.get_by_role("button", name="Go to the next of the map’s 2 parts")
+        places = [opened.page.evaluate(where)]
+        for _ in range(2):
+            onward.click()
+            places.append(opened.page.evaluate(where))
+        opened.page.get_by_role("button", name="Show all of the map").click()
+        places.append(opened.page.evaluate(where))
+        opened.page.goto("about:blank")  # else tiles that are on their way would be missed
+        viewer.shutdown()
+    assert places == [[1950, 40], [40, 40], [1950, 40], [1000, 40]]
+
+
+def test_a_map_of_one_part_has_no_button_for_more(viewer):
+    assert viewer.page.get_by_role("button", name=re.compile("next of the map")).count() == 0

@@ -64,7 +64,9 @@ def embed(shown: HeldMap, ground: Ground, window: Window, max_px: int = MAX_PX) 
     page = held.describe(shown.name, grid, shown.legend, [look for look, _ in looks])
     for facts, (_, source) in zip(page["layers"], looks, strict=True):
         facts["src"] = source
-    return {**page, "origin": [window.row, window.col], "small": list(small.shape_yx), "values": values, "tiles": None}
+    whole = [[0, 0, *grid.shape_yx]]
+    return {**page, "origin": [window.row, window.col], "small": list(small.shape_yx), "pieces": whole,
+            "values": values, "tiles": None}  # fmt: skip
 
 
 def _numbers(look: Look, plane: Plane) -> dict[str, Any]:

@@ -4,14 +4,18 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
+import shapely
 from affine import Affine
 from pyproj import Transformer
 
 from thalweg import pictures, raster
 from thalweg.classes import IGNORE
-from thalweg.grid import Grid
+from thalweg.grid import Grid, Window
 from thalweg.manifest.scene import NODATA, Scene
+from thalweg.mosaic import footprint
 
+TOGETHER = 0.5
+"""Share of a map that scenes must cover for it to be shown as one piece."""
 _LOOK_PX = 256
 
 
@@ -27,6 +31,11 @@ class Ground:
     def labelled(self) -> bool:
         """Whether any scene has a mask."""
         return any(scene.record.labelled for scene in self.scenes)
+
+    @property
+    def pieces(self) -> list[Window]:
+        """Parts of the map's grid that its scenes cover, by `find_pieces`."""
+        return find_pieces([footprint(self.grid, scene.grid) for scene in self.scenes], self.grid.shape_yx)
 
     @cached_property
     def choices(self) -> list[tuple[list[int], str]]:
@@ -87,6 +96,19 @@ class Ground:
         height, width = scene.grid.shape_yx
         inside = (at_rows >= 0) & (at_rows < height) & (at_cols >= 0) & (at_cols < width)
         return (at_rows[inside], at_cols[inside]), inside
+
+
+def find_pieces(windows: Sequence[Window], shape_yx: tuple[int, int]) -> list[Window]:
+    """The parts of a map that scenes cover, largest first; the whole map where they cover half of it or are unknown."""
+    whole = Window(0, 0, *shape_yx)
+    inside = [clipped for window in windows if (clipped := window.clip(shape_yx)).height and clipped.width]
+    boxes = [shapely.box(area.col, area.row, area.col + area.width, area.row + area.height) for area in inside]
+    union = shapely.union_all(boxes)
+    if not boxes or union.area >= TOGETHER * shape_yx[0] * shape_yx[1]:
+        return [whole]
+    bounds = [tuple(map(round, part.bounds)) for part in shapely.get_parts(union)]
+    found = [Window(top, left, bottom - top, right - left) for left, top, right, bottom in bounds]
+    return sorted(found, key=lambda area: (-area.height * area.width, area))
 
 
 def _through(transform: Affine, across: np.ndarray, down: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """The viewer before a local server: pages, tiles and single pixels, to this machine alone."""
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -77,6 +78,11 @@ class Viewer(ThreadingHTTPServer):
             super().__init__((HOST, port), _Handler)
         except OSError as error:
             raise ViewError(f"port {port} of {HOST} is taken ({error.strerror}); give another by --port") from error
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Passes over a browser that went away before its tile was there; all else is told."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     @property
     def address(self) -> str:

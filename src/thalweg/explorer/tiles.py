@@ -65,7 +65,9 @@ class Source:
         page = held.describe(self.name, self.grid, self.legend, self.looks())
         tiles = {"size": TILE_PX, "levels": self.levels, "url": "tile/{layer}/{level}/{row}/{col}",
                  "value": "value?row={row}&col={col}"}  # fmt: skip
-        return {**page, "origin": [0, 0], "small": list(self.grid.shape_yx), "values": None, "tiles": tiles}
+        pieces = [list(piece) for piece in self.ground.pieces]
+        return {**page, "origin": [0, 0], "small": list(self.grid.shape_yx), "pieces": pieces, "values": None,
+                "tiles": tiles}  # fmt: skip
 
     def tile(self, key: str, level: int, row: int, col: int) -> Tile:
         """One picture, `TILE_PX` along each edge, see-through past the map's.

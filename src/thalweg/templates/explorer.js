@@ -34,6 +34,7 @@
       [this.height, this.width] = config.shape;
       this.view = { x: this.width / 2, y: this.height / 2, scale: 1 };
       this.swipe = { on: false, at: 0.5 };
+      this.part = -1;
       this.pointers = new Map();
       this.build();
       this.fields = config.values
@@ -63,6 +64,8 @@
       const buttons = make("div", { class: "buttons", role: "group", "aria-label": "Zoom" },
         button("Zoom in", "+", () => this.zoom(ZOOM)), button("Zoom out", "−", () => this.zoom(1 / ZOOM)),
         button("Show all of the map", "⤢", () => this.fit()));
+      const parts = this.config.pieces.length;
+      if (parts > 1) buttons.append(button(`Go to the next of the map’s ${parts} parts`, "⇥", () => this.visit((this.part + 1) % parts)));
       const panel = make("div", { class: "panel" }, this.buildLayers(), this.buildSwipe());
       this.legend = make("div", { class: "legends", role: "group", "aria-label": "Legend" });
       panel.append(this.legend);
@@ -158,13 +161,23 @@
       const [wide, high] = stageSize(this.stage);
       if (!wide || !high) return;
       this.smallest = Math.min(wide / this.width, high / this.height);
-      if (!this.fitted) this.fit();
-      else this.draw();
+      if (this.fitted) this.draw();
+      else if (this.config.pieces.length > 1) this.visit(0);
+      else this.fit();
     }
 
     fit() {
       this.fitted = true;
       this.view = { x: this.width / 2, y: this.height / 2, scale: this.smallest };
+      this.draw();
+    }
+
+    // Shows one of the parts of a map whose scenes lie so far apart that on the whole of it little could be seen.
+    visit(part) {
+      const [top, left, high, wide] = this.config.pieces[part], [across, down] = stageSize(this.stage);
+      this.fitted = true;
+      this.part = part;
+      this.view = { x: left + wide / 2, y: top + high / 2, scale: clamp(Math.min(across / wide, down / high), this.smallest, LARGEST) };
       this.draw();
     }
 
@@ -267,7 +280,7 @@
       for (const layer of shown.filter((each) => each.ramp)) {
         const ramp = make("span", { class: "ramp", "aria-hidden": "true" });
         ramp.style.background = `linear-gradient(90deg, ${layer.ramp.colors})`;
-        parts.push(make("p", { class: "key" }, `${layer.title}: ${layer.ramp.low} `, ramp, ` ${layer.ramp.high}`));
+        parts.push(make("p", { class: "key" }, `${layer.title}: `, make("span", { class: "ends" }, `${layer.ramp.low} `, ramp, ` ${layer.ramp.high}`)));
       }
       this.legend.replaceChildren(...parts);
     }

@@ -12,10 +12,12 @@ import rasterio
 from explorer_builder import explored, make_below, make_explored
 from PIL import Image
 from report_builder import LEGEND
+from scene_builder import make_scene
 
 from thalweg.errors import ViewError
 from thalweg.explorer.find import find_sources
 from thalweg.explorer.ground import Ground
+from thalweg.explorer.held import HeldMap
 from thalweg.explorer.serve import Viewer
 from thalweg.explorer.tiles import Source
 
@@ -55,6 +57,16 @@ def test_level_0_shows_every_pixel(source):
         drawn = pixels(source.tile("classes", 0, row, col))
         assert np.array_equal(drawn[expected != 255], palette[expected][expected != 255])
         assert (drawn[expected == 255][:, 3] == 0).all()
+
+
+def test_scenes_that_lie_apart_are_parts_to_go_to(tmp_path):
+    """A map of 40 × 400 pixels with 40 × 40 of scene at either end."""
+    files = make_explored(tmp_path, (40, 400))
+    ends = [make_scene(tmp_path / "build/scenes/g10", name, origin=files.grid.transform @ (col, 0), pixel=10.0,
+                       shape=(40, 40), channels=("B02", "B03", "B04")) for name, col in (("A", 0), ("B", 360))]  # fmt: skip
+    apart = Source("main", Ground(ends, files.grid), HeldMap("main", files))
+    assert apart.describe()["pieces"] == [[0, 0, 40, 40], [0, 360, 40, 40]]
+    assert Source("main", Ground([], files.grid), HeldMap("main", files)).describe()["pieces"] == [[0, 0, 40, 400]]
 
 
 def test_the_last_level_shows_all_in_one_tile(source):
@@ -185,3 +197,12 @@ def test_what_is_neither_map_nor_scene_is_named(tmp_path):
 def test_a_map_of_one_tile_has_one_level(tmp_path):
     files = make_explored(tmp_path, (40, 50))
     assert Source("main", Ground([], files.grid)).levels == 1
+
+
+@pytest.mark.parametrize(("fault", "told"), [(BrokenPipeError(32, "Broken pipe"), False), (ValueError("odd"), True)])
+def test_a_browser_that_went_away_is_no_fault_and_any_other_is(served, capsys, fault, told):
+    try:
+        raise fault
+    except (BrokenPipeError, ValueError):
+        served.handle_error(None, ("127.0.0.1", 1))
+    assert ("Traceback" in capsys.readouterr().err) is told
