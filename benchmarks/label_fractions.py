@@ -40,12 +40,17 @@ METHODS: dict[str, dict[str, Any]] = {
     "augmented": {"method": "vicreg", "positives": "augmented",
                   "options": {**HEADS, "invariance": 25.0, "variance": 25.0, "covariance": 1.0, "dense": 0.75,
                               "level": 3}},
+    "fine": {"method": "vicreg",
+             "options": {**HEADS, "invariance": 25.0, "variance": 25.0, "covariance": 1.0, "dense": 0.75, "level": 2}},
+    "longer": {"method": "vicreg", "max_epochs": 36,
+               "options": {**HEADS, "invariance": 25.0, "variance": 25.0, "covariance": 1.0, "dense": 0.75,
+                           "level": 2}},
     "seasonal": {"options": {"hidden": 256, "projection": 64, "queue": 1024, "temperature": 0.1}},
     "moco_v2": {"options": {"hidden": 256, "projection": 64, "queue": 1024, "temperature": 0.2}},
     "byol": {"options": {"hidden": 512, "projection": 128, "heads": True}},
 }  # fmt: skip
 """Heads for some hundred places, far narrower than the papers' for a million pictures. `augmented` is `vicreg` with two
-views of one date."""
+views of one date, `fine` compares cells of half the size, `longer` does so for three times as long."""
 
 
 class World(NamedTuple):
@@ -83,7 +88,7 @@ WORLDS = {
          "alter": ALTER, "least_valid": 0.5, "chips_per_epoch": 512, "batch_size": 64, "max_epochs": 12, "seed": 3,
          "lr": 2e-3, "weight_decay": 1e-4, "warmup_epochs": 1, "clip_norm": None, "ema": 0.99,
          "collapse": {"std": 0.1, "rank": 4.0, "then": "warn"}},
-        {"chips_per_epoch": 160, "max_epochs": 4, "patience": 4, "lr": 2e-3, "keep": "last", "ema": 0.95},
+        {"chips_per_epoch": 160, "max_epochs": 12, "patience": 12, "lr": 2e-3, "keep": "last", "ema": 0.95},
     ),
 }  # fmt: skip
 
