@@ -5,9 +5,11 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from thalweg.doctor.machine import read_lock
 
@@ -35,6 +37,16 @@ def test_the_legacy_lock_has_the_last_torch_with_pascal():
     assert lock["torch"].startswith("2.7.")
     assert lock["nvidia-cuda-runtime-cu12"].startswith("12.6.")
     assert not [name for name in lock if name.startswith("nvidia-") and not name.endswith("-cu12")]
+
+
+def test_what_is_locked_runs_on_any_python_3_11():
+    """Debian 12 has 3.11.2; a pin that wants a later patch would keep `make setup` from ending there."""
+    want = {
+        found.name: found.metadata["Requires-Python"]
+        for name in _lock("requirements.lock") for found in distributions(name=name) if found.metadata["Requires-Python"]
+    }  # fmt: skip
+    assert len(want) > 100
+    assert not {name: said for name, said in want.items() if not SpecifierSet(said).contains("3.11.0")}
 
 
 @pytest.mark.slow
