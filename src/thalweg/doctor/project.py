@@ -32,7 +32,7 @@ def git(root: Path) -> Iterator[Finding]:
     else:
         words = ["git", "status", "--porcelain", "--untracked-files=no"]
         changed = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False).stdout.splitlines()
-        beside = f", {len(changed)} files changed since" if changed else ", nothing changed since"
+        beside = f"; files changed since: {len(changed)}" if changed else ", nothing changed since"
         yield Finding("ok", f"commit {asked.stdout[:10]}{beside}")
 
 
@@ -46,7 +46,7 @@ def recipe(root: Path) -> Iterator[Finding]:
         return
     same = [name for name, path in recipes.recipe_paths(root).items() if path.read_bytes() == file.read_bytes()]
     whose = f"recipe {same[0]}" if same else "no recipe of recipes/, but your own"
-    yield Finding("ok", f"params.yaml is {whose}: {len(found.models)} members, {len(found.ensembles)} maps")
+    yield Finding("ok", f"params.yaml is {whose}; members: {len(found.models)}, maps: {len(found.ensembles)}")
 
 
 def products(root: Path) -> Iterator[Finding]:

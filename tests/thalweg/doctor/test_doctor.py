@@ -112,11 +112,11 @@ def test_git_is_wanted_with_a_commit(root):
         subprocess.run(["git", *words], cwd=root, check=True)
     assert _only(project.git, root).said.endswith("nothing changed since")
     (root / "params.yaml").write_text("# mine\n")
-    assert _only(project.git, root).said.endswith("1 files changed since")
+    assert _only(project.git, root).said.endswith("; files changed since: 1")
 
 
 def test_params_are_named_by_their_recipe_or_by_their_fault(root):
-    assert "no recipe of recipes/, but your own: 3 members, 1 maps" in _only(project.recipe, root).said
+    assert "no recipe of recipes/, but your own; members: 3, maps: 1" in _only(project.recipe, root).said
     (root / "recipes/mine.yaml").write_bytes((root / "params.yaml").read_bytes())
     assert "is recipe mine" in _only(project.recipe, root).said
     (root / "params.yaml").write_text("models: {}\n")
