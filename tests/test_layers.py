@@ -70,7 +70,7 @@ BESIDE: dict[str, frozenset[str]] = {
     "salvage": frozenset({"summary"}),
     "unattended": frozenset({"salvage"}),
     "ensemble_jobs": frozenset({"jobs"}),
-    "commands": frozenset({"doctor", "ensemble_jobs", "reference", "salvage", "submit"}),
+    "commands": frozenset({"doctor", "ensemble_jobs", "executor", "reference", "salvage", "submit"}),
     "doctor": frozenset({"executor", "recipes", "salvage"}),
     "executor": frozenset({"stage"}),
     "qgis_project": frozenset({"maps"}),

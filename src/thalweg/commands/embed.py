@@ -1,5 +1,6 @@
 """`thalweg embed`, `thalweg similar` and `thalweg project`: chips as vectors, their likes, and a drawing of all."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -27,9 +28,10 @@ def embed(
 ) -> None:
     """Embeds the chips of a grid's scenes: GeoParquet with outline, date, label and vector, a row per chip and date."""
     from thalweg import params  # noqa: PLC0415
-    from thalweg.embeddings.build import Wish  # noqa: PLC0415 - torch takes seconds; faults of arguments show first
+    from thalweg.embeddings.build import Away, Wish  # noqa: PLC0415 - torch takes seconds; faults of arguments show first
     from thalweg.embeddings.build import embed as run  # noqa: PLC0415
     from thalweg.embeddings.draw import draw_projection  # noqa: PLC0415
+    from thalweg.executor import open_executor  # noqa: PLC0415
     from thalweg.features.sources import TIMM, open_encoder  # noqa: PLC0415
     from thalweg.manifest.card import Normalisation  # noqa: PLC0415
     from thalweg.manifest.chips import read_stats  # noqa: PLC0415
@@ -42,9 +44,13 @@ def embed(
     found = list(read_scenes(scenes).values())
     stats = read_stats(split, scenes.name) if encoder.startswith(TIMM) else None
     normalisation = Normalisation(mean=stats.mean if stats else (), std=stats.std if stats else ())
-    opened = open_encoder(encoder, found[0].record.channels, normalisation, device)
+    opener = partial(open_encoder, encoder, found[0].record.channels, normalisation, device)
+    opened = opener()
     names = params.load(Classes).names if params.PARAMS_FILE.is_file() else ()
-    table = run(opened, found, scenes, Wish(chip_px, least_valid, names), lambda each: track(each, "scenes"))
+    wish = Wish(chip_px, least_valid, names)
+    with open_executor(gpu=True) as executor:
+        away = Away(executor, opener) if executor else None
+        table = run(opened, found, scenes, wish, lambda each: track(each, "lots of scenes"), away)
     write_vectors(out, {"chips": table})
     width = len(table["embedding"].iloc[0])
     typer.echo(f"wrote {out}: {len(table)} chips of {len(found)} scenes, {width} numbers each, by {opened.name}")

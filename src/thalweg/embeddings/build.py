@@ -1,13 +1,17 @@
 """Embeds chips: a lattice of windows over every scene, each to the mean of the encoder's deepest map."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import geopandas
 import numpy as np
 import pandas as pd
 import shapely
+import torch
 from shapely.geometry.base import BaseGeometry
 
 from thalweg import raster
@@ -17,7 +21,7 @@ from thalweg.errors import FeatureError
 from thalweg.features import Encoder
 from thalweg.features.scenes import dates_of, to_inputs
 from thalweg.grid import Grid, Window, cut, iter_windows
-from thalweg.manifest.scene import NODATA, Scene
+from thalweg.manifest.scene import NODATA, Scene, in_units
 
 _BATCH = 32
 _EDGE = 8
@@ -35,8 +39,17 @@ class Wish:
     """Of the classes, as far as they are known."""
 
 
+class Away(NamedTuple):
+    """Who embeds instead of this process."""
+
+    executor: Executor
+    opener: Callable[[], Encoder]
+    """Opens the encoder there: weights do not travel."""
+
+
 def embed(encoder: Encoder, scenes: Sequence[Scene], folder: Path, wish: Wish,
-          track: Callable[[Sequence[Scene]], Iterable[Scene]] = iter) -> geopandas.GeoDataFrame:  # fmt: skip
+          track: Callable[[list[Any]], Iterable[Any]] = iter,
+          away: Away | None = None) -> geopandas.GeoDataFrame:  # fmt: skip
     """One row per chip and date, of `COLUMNS` and `geometry`, in WGS84.
 
     Args:
@@ -44,12 +57,16 @@ def embed(encoder: Encoder, scenes: Sequence[Scene], folder: Path, wish: Wish,
         scenes: What is embedded.
         folder: Where these lie, for those who look at the chips later.
         wish: Which chips.
-        track: Shows progress while it passes scenes on.
+        track: Shows progress while it passes lists of scenes on.
+        away: Embeds them elsewhere, several at once; None: here, one by one.
 
     Raises:
         FeatureError: A scene is not what the encoder reads, or no chip is valid enough.
     """
-    rows = [row for scene in track(scenes) for row in _rows_of(encoder, scene, wish)]
+    units = list(in_units(scenes))
+    there = away and away.executor.map(partial(_rows_there, away.opener, torch.get_num_threads(), wish), units)
+    found = there or (_rows(encoder, unit, wish) for unit in units)
+    rows = [row for _, some in zip(track(units), found, strict=True) for row in some]
     if not rows:
         raise FeatureError(
             f"{folder} has no chip of {wish.chip_px} px of which {wish.least_valid:g} are valid; lower --least-valid"
@@ -68,6 +85,18 @@ def outline(grid: Grid, window: Window) -> BaseGeometry:
     lon, lat = grid.lonlat(rows, cols)
     lon = np.where(lon - lon.min() > 180, lon - 360, lon)
     return shapely.Polygon(np.stack([lon, lat], 1))
+
+
+def _rows_there(
+    opener: Callable[[], Encoder], threads: int, wish: Wish, scenes: Sequence[Scene]
+) -> list[dict[str, object]]:
+    """On a worker, with as many threads as the one who asks has: the last bits may depend on it."""
+    torch.set_num_threads(threads)
+    return _rows(opener(), scenes, wish)
+
+
+def _rows(encoder: Encoder, scenes: Sequence[Scene], wish: Wish) -> list[dict[str, object]]:
+    return [row for scene in scenes for row in _rows_of(encoder, scene, wish)]
 
 
 def _rows_of(encoder: Encoder, scene: Scene, wish: Wish) -> Iterator[dict[str, object]]:

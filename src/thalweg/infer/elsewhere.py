@@ -26,7 +26,7 @@ from thalweg.infer.scene import SceneJob
 from thalweg.infer.state import State
 from thalweg.infer.writing import Writer, write_held
 from thalweg.manifest.card import CARD, WEIGHTS
-from thalweg.manifest.scene import Pack, Scene
+from thalweg.manifest.scene import Scene
 from thalweg.maps import create_probs
 
 Rows = tuple[int, int]
@@ -55,8 +55,8 @@ class Order:
     """One scene to be predicted."""
 
     members: Members
-    place: tuple[Path, str]
-    """Folder and name: pixels do not travel."""
+    scene: Scene
+    """Travels as its folder, without pixels."""
     how: How
     names: tuple[str, ...]
     area: BaseGeometry | None
@@ -70,17 +70,11 @@ class Order:
     def of(cls, members: Members, scene: Scene, how: How, names: Sequence[str], area: BaseGeometry | None,
            memory_gib: float, kept: Path, targets: Mapping[str, Path]) -> "Order":  # fmt: skip
         """With as many threads as here."""
-        return cls(members, (scene.folder, scene.name), how, tuple(names), area, memory_gib, kept, targets,
-                   torch.get_num_threads())  # fmt: skip
+        return cls(members, scene, how, tuple(names), area, memory_gib, kept, targets, torch.get_num_threads())
 
     def job(self) -> SceneJob:
         """The same, with the scene opened."""
-        folder, name = self.place
-        if (folder / "pack.json").is_file():
-            [scene] = [each for each in Pack(folder).scenes() if each.name == name]
-        else:
-            scene = Scene(folder)
-        return SceneJob.of(scene, self.how, self.names, self.area, self.targets, self.kept)
+        return SceneJob.of(self.scene, self.how, self.names, self.area, self.targets, self.kept)
 
 
 @dataclass(frozen=True)
@@ -113,7 +107,7 @@ def predict_scenes(orders: Sequence[Order], executor: Executor,
     """
     plans = [(order, plan) for order, found in zip(orders, executor.map(_plan, orders), strict=True) for plan in found]
     units = [(order, plan, rows) for order, plan in plans for rows in plan.todo]
-    shown = track([f"{order.place[1]} {rows[0]}" for order, _, rows in units])
+    shown = track([f"{order.scene.name} {rows[0]}" for order, _, rows in units])
     for _ in zip(shown, executor.map(_predict, *zip(*units, strict=True)) if units else (), strict=True):
         pass
     joined = executor.map(_join, *zip(*plans, strict=True)) if plans else iter(())

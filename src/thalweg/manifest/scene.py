@@ -3,7 +3,7 @@
 Small scenes in thousands share folders and rasters: `build/scenes/<grid>/<pack>/pack.json` holds their records.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,10 @@ class Pack:
         self.record = read_record(PackRecord, folder / PACK, _REMEDY, _upgraded_pack)
         self._maps: dict[Path, np.memmap[Any, Any]] = {}
 
+    def __reduce__(self) -> "tuple[type[Pack], tuple[Path]]":
+        """Travels as its folder: pixels stay on the disk."""
+        return Pack, (self.folder,)
+
     @property
     def name(self) -> str:
         """Of the folder."""
@@ -140,6 +144,10 @@ class Scene:
         self.record = packed[1] if packed else read_record(SceneRecord, folder / SCENE, _REMEDY, _upgraded)
         self.window = packed[2] if packed else Window(0, 0, *self.record.shape_yx)
         """Its pixels in the rasters below `folder`."""
+
+    def __reduce__(self) -> "tuple[type[Scene], tuple[Any, ...]]":
+        """Travels as its folder, or as its pack's with its record: pixels stay on the disk."""
+        return Scene, (self.folder, (self.pack, self.record, self.window) if self.pack else None)
 
     @property
     def name(self) -> str:
@@ -203,6 +211,20 @@ def read_scenes(folder: Path) -> dict[str, Scene]:
         for scene in ([Scene(path.parent)] if path.name == SCENE else Pack(path.parent).scenes())
     ]
     return {scene.name: scene for scene in sorted(scenes, key=lambda scene: scene.name)}
+
+
+def in_units(scenes: Iterable[Scene], least_px: int = 1 << 24) -> Iterator[list[Scene]]:
+    """Scenes in order, as many together as have so many pixels: a full scene, or thousands of chips, at a time."""
+    unit: list[Scene] = []
+    pixels = 0
+    for scene in scenes:
+        unit.append(scene)
+        pixels += scene.record.shape_yx[0] * scene.record.shape_yx[1]
+        if pixels >= least_px:
+            yield unit
+            unit, pixels = [], 0
+    if unit:
+        yield unit
 
 
 def shared_preparation(scenes: Iterable[Scene]) -> dict[str, Any]:

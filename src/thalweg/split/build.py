@@ -1,14 +1,17 @@
 """The whole split: the plan, part rasters with their buffer, the leak check, chips and statistics."""
 
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from thalweg.errors import SplitError
 from thalweg.manifest.chips import scene_parts, write_chips, write_stats
 from thalweg.manifest.rounds import RoundFolder
-from thalweg.manifest.scene import Scene, read_scenes
+from thalweg.manifest.scene import Scene, in_units, read_scenes
 from thalweg.params.classes import Classes
 from thalweg.params.split import Split
 from thalweg.split.blocks import block_name, encode
@@ -22,10 +25,13 @@ from thalweg.split.tables import Named, chips_of, part_counts
 from thalweg.split.units import Scenes
 
 EachT = TypeVar("EachT")
+Track = Callable[[list[Any]], Iterable[Any]]
+"""Shows progress while it passes things on."""
 
 
 def build_split(scenes_root: Path, grids: tuple[str, ...], split: Split, classes: Classes, target: Path,
-                earlier: RoundFolder | None = None) -> None:  # fmt: skip
+                earlier: RoundFolder | None = None, track: Track = iter,
+                executor: Executor | None = None) -> None:  # fmt: skip
     """Writes `build/split/` for all grids: blocks.geojson, and per grid chips, part rasters and statistics.
 
     Args:
@@ -35,6 +41,8 @@ def build_split(scenes_root: Path, grids: tuple[str, ...], split: Split, classes
         classes: The legend.
         target: The new folder.
         earlier: What an earlier round of training hands over.
+        track: Shows progress while it passes units on.
+        executor: Counts elsewhere, several scenes at once; None: here, one by one.
 
     Raises:
         RoundError: The params would deal the ground otherwise than in the earlier round.
@@ -42,7 +50,8 @@ def build_split(scenes_root: Path, grids: tuple[str, ...], split: Split, classes
         LeakError: Test ground lies nearer to other parts than the buffer.
     """
     scenes = read_grids(scenes_root, grids)
-    write_split(scenes, make_plan(scenes, split, classes, earlier), split, classes, split.leak, target)
+    plan = make_plan(scenes, split, classes, earlier)
+    write_split(scenes, plan, split, classes, split.leak, target, track, executor)
     if earlier is not None:
         every = [scene for members in scenes.values() for scene in members.values()]
         parts = ((scene.name, scene.grid, scene_parts(target, scene)) for scene in every)
@@ -54,7 +63,8 @@ def read_grids(scenes_root: Path, grids: tuple[str, ...]) -> Scenes:
     return {grid: read_scenes(scenes_root / grid) for grid in sorted(grids)}
 
 
-def write_split(scenes: Scenes, plan: Plan, split: Split, classes: Classes, on_leak: OnLeak, target: Path) -> None:
+def write_split(scenes: Scenes, plan: Plan, split: Split, classes: Classes, on_leak: OnLeak, target: Path,
+                track: Track = iter, executor: Executor | None = None) -> None:  # fmt: skip
     """Writes a split folder for a plan.
 
     Args:
@@ -64,6 +74,8 @@ def write_split(scenes: Scenes, plan: Plan, split: Split, classes: Classes, on_l
         classes: The legend.
         on_leak: What a leak means.
         target: The new folder.
+        track: Shows progress while it passes units on.
+        executor: Counts elsewhere, several scenes at once; None: here, one by one.
 
     Raises:
         SplitError: A part comes out empty, or training lacks a class.
@@ -78,7 +90,11 @@ def write_split(scenes: Scenes, plan: Plan, split: Split, classes: Classes, on_l
         write_parts(members.values(), plan.footprints[grid], plan.table, split, target, others)
     for grid, members in scenes.items():
         nearness = check_leak(grid, members.values(), split, on_leak, target, _elsewhere(scenes, grid))
-        _write_tables(grid, members, plan, split.chip_px[grid], classes, nearness, target)
+        count = partial(_counted, plan, grid, split.chip_px[grid], classes.names, target)
+        units = list(in_units(members.values()))
+        counted = map(count, units) if executor is None else executor.map(count, units)
+        statistics, chips = _together(zip(track(units), counted, strict=True))
+        _write_tables(grid, chips, statistics, plan, len(members), classes, nearness, target)
 
 
 def _elsewhere(by_grid: dict[str, dict[str, EachT]], grid: str) -> list[EachT]:
@@ -87,16 +103,33 @@ def _elsewhere(by_grid: dict[str, dict[str, EachT]], grid: str) -> list[EachT]:
     return [each for name, each in found.items() if name not in by_grid[grid]]
 
 
-def _write_tables(grid: str, scenes: dict[str, Scene], plan: Plan, chip_px: int, classes: Classes,
-                  nearness: Nearness, target: Path) -> None:  # fmt: skip
+def _counted(plan: Plan, grid: str, chip_px: int, names: tuple[str, ...], target: Path,
+             scenes: Sequence[Scene]) -> tuple[Statistics, list[pd.DataFrame]]:  # fmt: skip
+    """Statistics of some scenes' training pixels, and their chips."""
     statistics, tables = Statistics(), []
-    for name, scene in scenes.items():
+    for scene in scenes:
         parts = scene_parts(target, scene)
         statistics.feed(scene, parts)
-        tables.append(chips_of(scene, parts, chip_px, _named(plan, plan.footprints[grid][name]), classes.names))
-    chips = pd.concat([table for table in tables if len(table)] or tables[:1])
+        tables.append(chips_of(scene, parts, chip_px, _named(plan, plan.footprints[grid][scene.name]), names))
+    return statistics, tables
+
+
+def _together(
+    counted: Iterable[tuple[list[Scene], tuple[Statistics, list[pd.DataFrame]]]],
+) -> tuple[Statistics, pd.DataFrame]:
+    """Statistics and chips of all units, merged in their order."""
+    units = iter(counted)
+    _, (statistics, tables) = next(units)
+    for scenes, (some, more) in units:
+        statistics.merge(some, str(scenes[0].folder))
+        tables += more
+    return statistics, pd.concat([table for table in tables if len(table)] or tables[:1])
+
+
+def _write_tables(grid: str, chips: pd.DataFrame, statistics: Statistics, plan: Plan, scenes: int, classes: Classes,
+                  nearness: Nearness, target: Path) -> None:  # fmt: skip
     parts_px = part_counts(chips, classes.names)
-    _check_parts(grid, parts_px, plan, len(scenes))
+    _check_parts(grid, parts_px, plan, scenes)
     hidden = float(chips.loc[chips["part"] == "train", "hidden_fraction"].mean())
     write_chips(chips, target, grid)
     write_stats(

@@ -43,8 +43,8 @@ class Statistics:
                 for channel, distribution in enumerate(self._parts):
                     distribution.add(pixels[:, channel])
 
-    def merge(self, other: "Statistics") -> None:
-        """Adds what others have been fed: exactly for int16; for float32, mean and std to rounding.
+    def merge(self, other: "Statistics", what: str) -> None:
+        """Adds what others, from `what`, have been fed: exactly for int16; for float32, mean and std to rounding.
 
         Raises:
             SplitError: Their channels differ.
@@ -52,7 +52,7 @@ class Statistics:
         if not self._parts:
             self._begin(other.channels, other.dtype)
         if other._parts:
-            self._check(other.channels, other.dtype, "what is to be merged")
+            self._check(other.channels, other.dtype, what)
             self.pixels += other.pixels
             for mine, more in zip(self._parts, other._parts, strict=True):
                 mine.merge(more)

@@ -1,10 +1,13 @@
 """Chips as vectors: where each lies on the ground, which are alike, and the files and pictures of it."""
 
+from functools import partial
+
 import geopandas
 import numpy as np
 import pytest
 import shapely
 import torch
+from engine_builder import Twice
 from image_builder import call, make_model
 from PIL import Image
 from pyproj import Transformer
@@ -12,7 +15,7 @@ from scene_builder import make_scene
 
 from thalweg import raster
 from thalweg.embeddings import COLUMNS, matrix, read_table
-from thalweg.embeddings.build import Wish, embed, outline
+from thalweg.embeddings.build import Away, Wish, embed, outline
 from thalweg.embeddings.draw import draw_projection, project
 from thalweg.embeddings.similar import chip_at, similar
 from thalweg.errors import FeatureError
@@ -66,6 +69,17 @@ def test_chips_lie_where_their_pixels_do(world):
     assert found.to_crs(32720).area.iloc[0] == pytest.approx((32 * 60) ** 2, rel=1e-6)
     seen = encoder.network.normalise(torch.from_numpy(scenes[0].image[:32, 32:].copy())[None])
     np.testing.assert_allclose(found["embedding"].iloc[1], encoder.vectors(seen)[0].numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_chips_embedded_elsewhere_are_the_same(world):
+    scenes = list(read_scenes(world / "g").values())
+    opener = partial(open_encoder, str(world / "m"), (), PLAIN)
+    executor = Twice()
+    here, there = (embed(opener(), scenes, world / "g", Wish(32, 0.5, ("ground", "channel")), away=away)
+                   for away in (None, Away(executor, opener)))  # fmt: skip
+    assert executor.units == 1
+    np.testing.assert_array_equal(np.stack(there["embedding"]), np.stack(here["embedding"]))
+    assert there.drop(columns="embedding").equals(here.drop(columns="embedding"))
 
 
 def test_an_outline_across_the_antimeridian_is_small(tmp_path):

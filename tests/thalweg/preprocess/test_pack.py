@@ -1,5 +1,6 @@
 """Packs: small scenes that share rasters are read as scenes of their own, and cost only their pack."""
 
+import pickle
 import shutil
 from pathlib import Path
 
@@ -67,6 +68,12 @@ def test_packed_scenes_are_those_of_their_own_folders(tmp_path):
         assert np.array_equal(other.valid, one.valid)
         assert (other.mask is None) == (one.mask is None) == (not int(name[-1]) % 2)
         assert one.mask is None or np.array_equal(other.mask, one.mask)
+        for scene in (one, other):
+            parcel = pickle.dumps(scene)
+            assert len(parcel) < 20_000, "pixels stay where they are"
+            again = pickle.loads(parcel)
+            assert (again.name, again.window) == (scene.name, scene.window)
+            assert np.array_equal(again.image, scene.image)
     assert packed["chip_4"].image[1, 1].tolist() == [500, 500]
     assert packed["chip_4"].image[0, 0].tolist() == [-32768, 500]
 

@@ -6,16 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from engine_builder import Twice, digests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scene_builder import make_scene
 from scipy.spatial.distance import cdist
-from split_builder import VALUES, ground, params, rule, run, zone_21_origin
+from split_builder import CLASSES, VALUES, ground, params, rule, run, zone_21_origin
 
 from thalweg.classes import IGNORE
 from thalweg.errors import DegradedDataWarning, LeakError, SplitError
 from thalweg.manifest.chips import COLUMNS, PARTS, WITHHELD, read_chips, read_parts, read_stats
-from thalweg.manifest.scene import NODATA, read_scenes
+from thalweg.manifest.scene import NODATA, in_units, read_scenes
+from thalweg.split.build import build_split
 
 # parts
 
@@ -49,6 +51,19 @@ def test_same_input_same_bytes_and_the_order_of_scenes_plays_no_part(tmp_path):
     assert renamed["blocks.geojson"] == first["blocks.geojson"]
     for old, new in zip("abc", "zyx", strict=True):
         assert renamed[f"g60/parts/{new}.tif"] == first[f"g60/parts/{old}.tif"]
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_chips_and_statistics_are_counted_elsewhere_to_the_same_bytes(tmp_path, monkeypatch, dtype):
+    monkeypatch.setattr(in_units, "__defaults__", (64 * 64 + 1,))
+    for number, name in enumerate("abcde"):
+        image = np.random.default_rng(number).integers(1, 9000, (64, 64, 2)).astype(dtype)
+        make_scene(tmp_path / "g60", name, origin=(600_000 + 2000 * number, 7_000_000), seed=number, image=image)
+    executor = Twice()
+    for name, engine in (("here", None), ("there", executor)):
+        build_split(tmp_path, ("g60",), params(), CLASSES, tmp_path / name, executor=engine)
+    assert digests(tmp_path / "there") == digests(tmp_path / "here")
+    assert executor.units == 3, "two, two and one"
 
 
 def test_two_grids_share_the_blocks(tmp_path):

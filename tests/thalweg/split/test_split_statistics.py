@@ -43,7 +43,7 @@ def test_they_are_numpys_on_the_whole(tmp_path, dtype, within):
     for number in (1, 0):  # the other way round
         part = Statistics()
         part.feed(scenes[number], _parts(number))
-        merged.merge(part)
+        merged.merge(part, "a part")
     whole, again = _stats(fed), _stats(merged)
     for channel in range(2):
         values = np.concatenate([_chosen(scene, _parts(n), channel) for n, scene in enumerate(scenes)])
@@ -69,8 +69,8 @@ def test_scenes_of_another_type_or_scale_do_not_mix(tmp_path):
         statistics.feed(_scene(tmp_path, "two", "float32"), _parts(0))
     other = Statistics()
     other.feed(_scene(tmp_path, "three", channels=("B04", "B03")), _parts(0))
-    with pytest.raises(SplitError, match="what is to be merged has the channels B04 B03"):
-        statistics.merge(other)
+    with pytest.raises(SplitError, match="another has the channels B04 B03"):
+        statistics.merge(other, "another")
 
 
 def test_a_channel_of_one_value_is_a_warning_and_all_of_them_an_error(tmp_path):
