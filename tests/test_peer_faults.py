@@ -350,7 +350,7 @@ def test_raster_vision_8_a_kill_in_a_scene_costs_all_of_it(tmp_path):
         "one = Predictor.load(root / 'models/one', 'cpu'); predict = one.predict\n"
         "def counted(batch):\n"
         "    rows.append(len(batch))\n"
-        "    if sum(rows) > 40 and list((root / 'state').rglob('*')): os.kill(os.getpid(), 9)\n"
+        "    if sum(rows) > 40 and list((root / 'state').rglob('*.npy')): os.kill(os.getpid(), 9)\n"
         "    return predict(batch)\n"
         "one.predict = counted\n"
         "predict_scene({'one': one}, Scene(Path(sys.argv[2])), How((0.25,), 'hann'), ('class0', 'class1', 'class2'),\n"
