@@ -24,7 +24,8 @@ RUN mkdir -p src/thalweg \
     && echo '__version__ = "0"' > src/thalweg/__init__.py \
     && python -m venv "$VIRTUAL_ENV" \
     && python -m pip install --no-cache-dir --constraint requirements.lock . \
-    && python -m pip uninstall --yes thalweg
+    && python -m pip uninstall --yes thalweg \
+    && rm -rf build src
 
 # the package itself, for where no project is mounted; else the project's own src is what runs (PYTHONPATH)
 COPY src src

@@ -1,5 +1,7 @@
 """What all tests share."""
 
+import signal
+
 import pytest
 from product_builder import make_safe
 from standin import Standin
@@ -16,6 +18,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _no_params_of_other_tests(monkeypatch):
     """A stage compares the params that its process has loaded at its end: those of its own test alone."""
     monkeypatch.setattr(params, "_loaded", {})
+
+
+@pytest.fixture(autouse=True)
+def _signals_left_as_found():
+    """Ctrl-C ends a stage by our own hand: no library that a test calls may change how."""
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    yield
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 @pytest.fixture(scope="session")

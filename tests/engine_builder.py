@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from filelock import FileLock
 from product_builder import index, make_raster
 
@@ -24,6 +26,10 @@ from thalweg.executor.shipped import pack, run
 ROOT = Path(__file__).parents[1]
 TESTS = Path(__file__).parent
 SCHEDULER = "10.203.0.1"
+with_jobqueue = pytest.mark.skipif(
+    find_spec("dask_jobqueue") is None, reason="the extra 'distributed' is not installed"
+)
+"""Not by importing it, which would change what Ctrl-C does."""
 
 
 class Twice(Executor):

@@ -96,6 +96,11 @@ def translated(where: str, batch: str, train: Train) -> Iterator[None]:
         raise TrainingError(
             f"train: this machine cannot run {train.accelerator} × {train.devices} ({fault}); set accelerator: auto"
         ) from error
+    except TorchDynamoException as error:  # a RuntimeError, too
+        fault = " ".join(str(error).split())[:200]
+        raise TrainingError(
+            f"{where}: train.compile is true, but torch cannot compile it here ({fault}); set compile: false"
+        ) from error
     except (MemoryError, RuntimeError) as error:
         if is_lost(error):
             fault = " ".join(str(error).split())[:200]
@@ -106,11 +111,6 @@ def translated(where: str, batch: str, train: Train) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise DeviceMemoryError(f"{where}: the device's memory does not hold {batch}; lower batch_size") from error
-    except TorchDynamoException as error:
-        fault = " ".join(str(error).split())[:200]
-        raise TrainingError(
-            f"{where}: train.compile is true, but torch cannot compile it here ({fault}); set compile: false"
-        ) from error
 
 
 def is_lost(error: BaseException) -> bool:

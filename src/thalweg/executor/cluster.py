@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 import socket
 import time
 from concurrent.futures import Executor
@@ -24,11 +25,15 @@ GPU = "GPU"
 
 
 def extra(module: str) -> Any:
-    """A module of the extra `distributed`.
+    """A module of the extra `distributed`, without its handler of Ctrl-C.
+
+    dask_jobqueue 0.9.0 sets one as it is imported (runner.py), by which an interrupted stage would exit 0, and DVC
+    take it as done.
 
     Raises:
         ExecutorError: It is not installed.
     """
+    interrupted = signal.getsignal(signal.SIGINT)
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
@@ -36,6 +41,9 @@ def extra(module: str) -> Any:
             f"THALWEG_EXECUTOR asks for Dask, but the package {error.name} is missing; install the extra: "
             "`pip install -c requirements.lock -e '.[distributed]'`"
         ) from error
+    finally:
+        if signal.getsignal(signal.SIGINT) is not interrupted:
+            signal.signal(signal.SIGINT, interrupted)
 
 
 class Cluster:

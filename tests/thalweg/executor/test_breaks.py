@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from engine_builder import Cluster, Places
+from engine_builder import Cluster, Places, with_jobqueue
 
 from thalweg.errors import ExecutorError
 from thalweg.executor import cluster, open_executor, shipped
@@ -190,13 +190,13 @@ def test_a_scheduler_s_file_leads_to_it_even_without_workers_or_code(home, monke
     assert "has no worker yet; units wait for one" in capsys.readouterr().err
 
 
+@with_jobqueue
 @pytest.mark.parametrize(("stub", "said"), [
     (None, "No such file or directory: 'sbatch'"),
     ("#!/bin/sh\necho 'sbatch: error: invalid partition: x' >&2\nexit 1\n", "sbatch: error: invalid partition: x"),
     ("#!/bin/sh\necho 'all is well'\n", "Could not parse job id"),
 ])  # fmt: skip
 def test_a_batch_system_that_takes_no_job_ends_the_stage(home, monkeypatch, capfd, stub, said):
-    pytest.importorskip("dask_jobqueue")
     (home / "bin").mkdir()
     if stub:
         (home / "bin/sbatch").write_text(stub)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -9,7 +10,7 @@ from concurrent.futures import Future, wait
 from pathlib import Path
 
 import pytest
-from engine_builder import Cluster, Places, Twice, act, digests, ended, make_raws
+from engine_builder import Cluster, Places, Twice, act, digests, ended, make_raws, with_jobqueue
 
 from thalweg.doctor.engine import engine
 from thalweg.errors import ExecutorError, MapError
@@ -277,9 +278,9 @@ def test_scenes_on_a_dask_worker_are_those_of_this_process(setting, tmp_path):
     assert sorted(made.units()) == ["p0", "p1", "p2"]
 
 
+@with_jobqueue
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a cluster that could not be made
 def test_jobs_of_a_batch_system_start_workers_as_its_file_says(tmp_path):
-    pytest.importorskip("dask_jobqueue")
     path = tmp_path / "cluster.yaml"
     path.write_text("system: slurm\njobs: 2\noptions:\n  queue: long\n  cores: 4\n  processes: 1\n  memory: 16GB\n"
                     "  walltime: '04:00:00'\n  worker_extra_args: [--resources, GPU=1]\n")  # fmt: skip
@@ -291,6 +292,16 @@ def test_jobs_of_a_batch_system_start_workers_as_its_file_says(tmp_path):
     path.write_text("system: pbs\njobs: 2\noptions: {cores: 4}\n")
     with pytest.raises(ExecutorError, match=r"cluster\.yaml: .*memory.*; see the options of dask_jobqueue.PBSCluster"):
         jobs.script(path)
+
+
+@with_jobqueue
+def test_an_interrupted_stage_with_jobs_does_not_end_as_if_it_were_done():
+    """dask_jobqueue makes Ctrl-C an exit with 0, which DVC would take for success."""
+    code = ("import os, signal; from thalweg.executor.cluster import extra; extra('dask_jobqueue'); "
+            "os.kill(os.getpid(), signal.SIGINT)")  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGINT
+    assert "KeyboardInterrupt" in done.stderr
 
 
 def test_twice_runs_units_twice(tmp_path):

@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -148,22 +146,8 @@ def test_a_state_that_a_power_failure_broke_is_not_in_the_way(world, monkeypatch
     _same(world, outs, "through")
 
 
-def _alone(request):
-    """The same test in a process of its own, of which it needs the signals."""
-    env = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", request.node.nodeid], check=False,
-                          cwd=request.config.rootpath, env=env, capture_output=True, text=True)  # fmt: skip
-    assert done.returncode == 0, done.stdout[-3000:]
-    assert "1 passed" in done.stdout
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 1)])
-def test_a_signal_during_validation_ends_it_and_costs_that_epoch_alone(world, monkeypatch, request, number, code):
-    if number == signal.SIGINT and "PYTEST_XDIST_WORKER" in os.environ:
-        _alone(
-            request
-        )  # after thousands of other tests in a worker, Ctrl-C came out with no code at all: not explained
-        return
+def test_a_signal_during_validation_ends_it_and_costs_that_epoch_alone(world, monkeypatch, number, code):
     step = SegmentationTask.validation_step
 
     def killed(self, batch, batch_idx):
