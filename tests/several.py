@@ -1,4 +1,4 @@
-"""Trains a tiny member, as one of several processes: `several.py ROOT OUTS DEVICES MEMBER-PARAMS [RANK EPOCH]`.
+"""Trains a tiny member, as one of several processes: `several.py ROOT OUTS DEVICES[:fsdp] MEMBER-PARAMS [RANK EPOCH]`.
 
 With a rank and an epoch, that process is killed when the epoch is over, as the kernel kills one that takes too much.
 Processes that take too long end by themselves and say where they stood: the clock runs before anything is imported,
@@ -24,11 +24,30 @@ def main() -> None:
     from thalweg import world
     from thalweg.train import train_member
 
-    root, outs, devices, params, *end = sys.argv[1:]
-    train = train_params(devices=int(devices))
+    root, outs, count, params, *end = sys.argv[1:]
+    devices, _, strategy = count.partition(":")
+    train = train_params(devices=int(devices), strategy=strategy or "auto")
+    if strategy:
+        _tell_shares()
     if end and world.read(train).rank == int(end[0]):
         _end_after(int(end[1]))
     train_member("m", member(**_tuples(json.loads(params))), train, classes(), places(Path(root), outs))
+
+
+def _tell_shares() -> None:
+    """Of each process: how many weights it holds; every block of a hundred is divided by itself."""
+    from thalweg import shards
+
+    shards.BLOCK, shard = 100, shards.shard
+
+    def told(architecture: Any, *rest: Any) -> None:
+        total = sum(weight.numel() for weight in architecture.parameters())
+        shard(architecture, *rest)
+        mine = sum(weight.to_local().numel() for weight in architecture.parameters())
+        blocks = sum(type(block).__name__.startswith("FSDP") for block in architecture.modules())
+        sys.stderr.write(f"holds {mine} of {total} in {blocks} blocks\n")
+
+    shards.shard = told
 
 
 def _end_after(epoch: int) -> None:

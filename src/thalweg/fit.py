@@ -88,6 +88,7 @@ def fit(task: SegmentationTask, train: Train, training: Batches, validation: Dat
             deterministic="warn", num_sanity_val_steps=0, use_distributed_sampler=False, enable_model_summary=False,
             enable_progress_bar=on_terminal, log_every_n_steps=len(training))  # fmt: skip
         lightning.fit(task, training, validation, ckpt_path=left, weights_only=False)
+        task.unshard()
         world.part()
     return Fitted(keeper, str(lightning.strategy.root_device), keeper.resumed_from, task.lr, kept)
 

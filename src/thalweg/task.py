@@ -1,5 +1,6 @@
 """The Lightning module of semantic segmentation: one step, one validation, one optimiser."""
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,10 +8,10 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from thalweg import losses, metrics, models, optimise, world
+from thalweg import losses, metrics, models, optimise, shards, world
 from thalweg.classes import IGNORE
 from thalweg.dataset import augment
 from thalweg.errors import TrainingError
@@ -47,7 +48,30 @@ class SegmentationTask(pl.LightningModule):
         self._steps_run: list[Callable[[Tensor], Tensor]] = [
             network.architecture
         ]  # in a list: as an attribute its weights would be saved twice
+        self._whole: list[nn.Module] = []  # beside a divided network: as it was; in a list likewise
         self._start_tally()
+
+    def configure_model(self) -> None:
+        """Divides the network among processes, where the strategy asks for it; an average is of shares, too."""
+        mesh, architecture = self.device_mesh, self.network.architecture
+        if mesh is None:
+            return
+        self._whole.append(copy.deepcopy(architecture))
+        shards.shard(architecture, mesh["data_parallel"], f"models.{self.name}")
+        if self.member.ema is not None:
+            self.average = optimise.Average(architecture, self.member.ema)
+
+    def unshard(self) -> None:
+        """Puts a divided network together again when training is over; all processes must call."""
+        while self._whole:
+            architecture, divided = self._whole.pop(), self.network.architecture
+            architecture.load_state_dict(shards.gathered(divided))
+            if self.average is not None:
+                average = optimise.Average(architecture, self.average.decay)
+                average.load_state_dict(shards.gathered(self.average))
+                self.average = average
+            self.network.architecture = architecture
+            self._steps_run = [architecture]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step; all that is random in it follows from (seed, epoch, step).
@@ -87,7 +111,7 @@ class SegmentationTask(pl.LightningModule):
         Raises:
             TrainingError: The last step left weights that are not finite.
         """
-        if not all(bool(tensor.isfinite().all()) for tensor in self.network.architecture.parameters()):
+        if not all(bool(shards.whole(tensor.isfinite().all())) for tensor in self.network.architecture.parameters()):
             raise self._diverged(f"weights are not finite after epoch {self.current_epoch}")
         self.log("lr", float(self.trainer.optimizers[0].param_groups[0]["lr"]))
         plateau = self.lr_schedulers()
@@ -142,7 +166,7 @@ class SegmentationTask(pl.LightningModule):
     def judged_weights(self) -> dict[str, Tensor]:
         """The weights that are validated and kept: the average where there is one, else the network's own."""
         source = self.network.architecture.state_dict() if self.average is None else self.average.weights()
-        return {name: torch.clone(tensor).cpu() for name, tensor in source.items()}
+        return {name: shards.whole(tensor).clone().cpu() for name, tensor in source.items()}
 
     def on_validation_epoch_start(self) -> None:
         """Puts the averaged weights in, if there are any, and the first process's buffers."""
@@ -160,8 +184,10 @@ class SegmentationTask(pl.LightningModule):
         return {"optimizer": chosen, "lr_scheduler": optimise.schedule(self.member, chosen, self.lr, steps, MONITOR)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The rate, which `lr: auto` does not seek again when a killed training goes on."""
+        """The rate, which `lr: auto` does not seek again when a killed training goes on; tensors in one order."""
         checkpoint["lr"] = self.lr
+        for part in ("state_dict", "optimizer_states"):
+            checkpoint[part] = shards.contiguous(checkpoint[part])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The counterpart."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from thalweg import class_weights as formulas
-from thalweg import contract, models, resume, watch, weights, world
+from thalweg import contract, models, resume, shards, watch, weights, world
 from thalweg.active.costs import Plan
 from thalweg.active.ledger import COSTS, Ledger
 from thalweg.dataset.sampler import lattice
@@ -55,6 +55,7 @@ CODE = (
     "metrics.py",
     "optimise.py",
     "resume.py",
+    "shards.py",
     "task.py",
     "train.py",
     "trainer.py",
@@ -114,6 +115,7 @@ def train_member(name: str, member: Member, train: Train, classes: Classes, plac
     """
     here = world.read(train)
     world.check(name, member, here)
+    shards.check(name, member, train)
     if not here.first:
         world.end_with_starter()
         with warnings.catch_warnings():

@@ -24,6 +24,7 @@ from lightning.pytorch.strategies import DDPStrategy, Strategy
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from thalweg import shards
 from thalweg.errors import TrainingError
 from thalweg.params.models import Member
 from thalweg.params.train import Train
@@ -107,6 +108,8 @@ def check(name: str, member: Member, world: World) -> None:
 
 def strategy(train: Train, world: World) -> str | Strategy:
     """Lightning's strategy. Buffers are the first process's when they count, at validation, and not at every step."""
+    if train.strategy == "fsdp":
+        return shards.strategy(world.size)
     if world.size == 1:
         return train.strategy
     named = inspect.signature(DistributedDataParallel).parameters

@@ -1,5 +1,6 @@
 """A unit on its way to another process, and what it meets there: the same code, the same packages, the same folder."""
 
+import ctypes
 import hashlib
 import os
 import pickle
@@ -24,6 +25,8 @@ from thalweg.errors import ExecutorError
 _PACKAGES = ("numpy", "scipy", "rasterio", "pyproj", "shapely", "h5py", "xarray", "torch", "torchvision", "torchgeo",
              "timm", "segmentation-models-pytorch")  # fmt: skip
 """Whose versions decide bytes."""
+_MALLOC = {-1: 128 * 2**20, -3: 32 * 2**20}
+"""M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, in bytes: where glibc itself lets them grow to. Source: mallopt(3)."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,23 @@ def run(parcel: Parcel) -> Any:
         RuntimeError: The call failed with an error that cannot travel, of which this one tells all.
     """
     _check(parcel)
+    _keep_memory()
     with _places.at(parcel.home), _Tellable():
         function, args, kwargs = cloudpickle.loads(parcel.call)
         return function(*args, **kwargs)
+
+
+@cache
+def _keep_memory() -> None:
+    """Lets glibc use freed memory again, as it does without Dask's nanny.
+
+    The nanny sets MALLOC_TRIM_THRESHOLD_, upon which glibc no longer learns how large arrays are, and has the kernel
+    make every tensor's pages anew: half the speed of a prediction (docs/benchmarks.md).
+    """
+    said = os.environ
+    if "MALLOC_TRIM_THRESHOLD_" in said and "MALLOC_MMAP_THRESHOLD_" not in said and platform.libc_ver()[0] == "glibc":
+        for what, size in _MALLOC.items():
+            ctypes.CDLL(None).mallopt(what, size)
 
 
 @cache

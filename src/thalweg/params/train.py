@@ -17,15 +17,16 @@ class Train(Section):
     """Processes of one machine that train a member together, each on a device, or on its share of the CPU's cores."""
     num_nodes: int = Field(ge=1)
     """Machines; with more than one, torchrun or srun starts the processes, and all see one file system."""
-    strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true"]
-    """Of several processes: every one holds the whole network. The last one is for architectures of which a step may
-    leave weights unused."""
+    strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true", "fsdp"]
+    """Of several processes. `auto` and `ddp`: every one holds the whole network. `ddp_find_unused_parameters_true`: for
+    architectures of which a step may leave weights unused. `fsdp`: every one holds a share of each weight, of its
+    gradient and of the optimiser's state, for networks that fill a device."""
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
     """`auto`: bfloat16 where the device computes in it, else float16 on cards with tensor cores, else float32."""
     compile: bool
     """Whether torch.compile makes the network's steps faster, at the cost of a minute at the start."""
     channels_last: bool
-    """Memory order of convolutions: faster on tensor cores and on CPUs."""
+    """Memory order of convolutions: faster on tensor cores and on CPUs. With `fsdp`, that of their inputs alone."""
     workers: int = Field(ge=0)
     """Loader processes; 0 reads in the training process, right for memory-mapped scenes on few cores."""
     loggers: tuple[Literal["csv", "tensorboard", "wandb", "mlflow", "comet"], ...]

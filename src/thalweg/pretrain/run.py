@@ -136,7 +136,7 @@ def _fit(task: PretrainTask, train: Train, data: Data, record: Record, state: Pa
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # filling costs a tenth
     with trainer.quiet(), trainer.translated(f"encoders.{task.name}", batch, train):
         runner = pl.Trainer(
-            **trainer.alone(), accelerator=train.accelerator, strategy=train.strategy,
+            **trainer.alone(), accelerator=train.accelerator,
             precision=trainer.precision(train), gradient_clip_val=params.clip_norm, max_epochs=params.max_epochs,
             callbacks=[Timings(record.folder), keeper, *lines],
             logger=loggers.build(train.loggers, record.folder, task.name, params.model_dump(mode="json")),

@@ -2,6 +2,8 @@
 
 import json
 import os
+import platform
+import subprocess
 import sys
 import time
 from concurrent.futures import Future
@@ -201,13 +203,32 @@ def test_a_batch_system_that_takes_no_job_ends_the_stage(home, monkeypatch, capf
     if stub:
         (home / "bin/sbatch").write_text(stub)
         (home / "bin/sbatch").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{home / 'bin'}:/usr/bin:/bin")
+    monkeypatch.setenv("PATH", str(home / "bin"))
     Path("site.yaml").write_text("system: slurm\njobs: 2\noptions: {queue: x, cores: 1, memory: 1GB}\n")
     monkeypatch.setenv(SETTING, "jobs:site.yaml")
     with pytest.raises(ExecutorError, match=rf"site\.yaml: slurm took no job \(.*{said}.*\); correct the options"):  # noqa: SIM117
         with open_executor(file=NOWHERE):
             pass
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a matter of glibc")
+def test_a_worker_of_dask_s_nanny_does_not_ask_the_kernel_for_every_array_anew():
+    """Pages made while 2 MiB are allocated 100 times: 512 at least, and 51 200 by the nanny's setting."""
+    code = ("import resource, numpy, sys\nfrom thalweg.executor.shipped import pack, run\n"
+            "if sys.argv[1] == 'unit': run(pack(int, (1,), {}))\n"
+            "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+            "for _ in range(100): numpy.ones(2**21, numpy.uint8)\n"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)\n")  # fmt: skip
+
+    def pages(first: str, **more: str) -> int:
+        env = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "65536", **more}
+        done = subprocess.run([sys.executable, "-c", code, first], env=env, check=True, capture_output=True, text=True)
+        return int(done.stdout)
+
+    assert pages("none") > 50_000
+    assert pages("unit") < 5_000
+    assert pages("unit", MALLOC_MMAP_THRESHOLD_="131072") > 50_000, "what the user sets stays"
 
 
 def test_units_are_told_apart_by_the_packages_of_models():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from member_builder import classes, make_places, member, places, train_params
 from safetensors.torch import load_file
 from test_repro import Project
 
-from thalweg import world
+from thalweg import shards, world
 from thalweg.classes import IGNORE
 from thalweg.crossval import Places as CrossvalPlaces
 from thalweg.crossval import Settings, cross_validate
@@ -148,8 +149,8 @@ def root(tmp_path_factory):
     return made
 
 
-def _run(root: Path, outs: str, devices: int, changes: dict, *end: int, torchrun: bool = False) -> subprocess.CompletedProcess:  # fmt: skip
-    started = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(devices)]
+def _run(root: Path, outs: str, devices: int | str, changes: dict, *end: int, torchrun: bool = False) -> subprocess.CompletedProcess:  # fmt: skip
+    started = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(devices)[0]]
     words = [*(started if torchrun else [sys.executable]), SCRIPT, str(root), outs, str(devices), json.dumps(changes)]
     env = {**os.environ, "PYTHONPATH": f"{TESTS}:{os.environ.get('PYTHONPATH', '')}", "OMP_NUM_THREADS": "1"}
     return subprocess.run([*words, *map(str, end)], env=env, cwd=root, capture_output=True, text=True, timeout=600, check=False)  # fmt: skip
@@ -196,13 +197,68 @@ def test_two_under_torchrun_train_as_one(root):
 
 
 @pytest.mark.slow
-def test_three_that_the_first_one_starts_train_as_one_with_all_that_moves_weights(root):
+@pytest.mark.parametrize("strategy", ["", ":fsdp"])
+def test_three_that_the_first_one_starts_train_as_one_with_all_that_moves_weights(root, strategy):
     """Averaged weights, a plateau, accumulation with a last window of one batch, clipping."""
     changes = EXACT | {"schedule": {"name": "plateau", "factor": 0.5, "patience": 0, "threshold": 0.0, "min_lr": 0.0}, "ema": 0.9,
                        "accumulate": 2, "clip_norm": 1.0, "chips_per_epoch": 18, "class_weights": "inverse_sqrt"}  # fmt: skip
-    done = _run(root, "three", 3, changes)
+    done = _run(root, f"three{strategy}", f"3{strategy}", changes)
     assert done.returncode == 0, done.stderr
-    _same(root / "three", _alone(root, changes))
+    _same(root / f"three{strategy}", _alone(root, changes))
+
+
+@pytest.mark.slow
+def test_two_that_hold_a_share_of_each_weight_train_as_one_that_holds_all(root):
+    """FSDP, over gloo: the same scores, and about half of the weights in each."""
+    done = _run(root, "shares", "2:fsdp", EXACT, torchrun=True)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    held = [tuple(map(int, found)) for found in re.findall(r"holds (\d+) of (\d+) in (\d+) blocks", done.stderr)]
+    assert len(held) == 2
+    assert sum(mine for mine, _, _ in held) == held[0][1]
+    assert all(mine < 0.6 * total and blocks > 2 for mine, total, blocks in held)
+    _same(root / "shares", _alone(root, EXACT))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("first", "then"), [("2:fsdp", "3"), ("2", "3:fsdp"), ("3:fsdp", "2:fsdp")])
+def test_what_is_left_of_shares_and_of_whole_networks_is_the_same(root, first, then):
+    """One kind of training is killed, the other goes on."""
+    shutil.rmtree(root / "resume", ignore_errors=True)
+    changes = EXACT | {"ema": 0.9, "optimizer": "adamw"}
+    assert _run(root, f"left-{first}", first, changes, 1, 1).returncode != 0
+    again = _run(root, f"left-{first}", then, changes)
+    assert again.returncode == 0, again.stderr
+    assert _newest(root)["resumed_from_epoch"] == 2
+    _same(root / f"left-{first}", _alone(root, changes))
+
+
+def test_one_process_that_divides_its_weights_with_itself_trains_as_ever(root):
+    whole, divided = root / "whole", root / "divided"
+    changes = EXACT | {"ema": 0.9, "max_epochs": 2}
+    train_member("m", member(**changes), train_params(), classes(), places(root, whole.name))
+    train_member("m", member(**changes), train_params(strategy="fsdp"), classes(),
+                 places(root, divided.name))  # fmt: skip
+    _same(whole, divided, 1e-6)
+
+
+def test_what_needs_the_whole_network_is_refused_where_processes_hold_shares(tmp_path):
+    train = train_params(strategy="fsdp", compile=True, watch=("panels",))
+    with pytest.raises(TrainingError, match=r"train.strategy fsdp leaves each process a share .* go with train.compile true, "
+                       r"panels or histograms in train.watch; change these"):  # fmt: skip
+        train_member("m", member(), train, classes(), places(tmp_path))
+
+
+def test_a_weight_that_cannot_be_divided_is_told():
+    lonely = torch.nn.Module()
+    lonely.weight = torch.nn.Parameter(torch.tensor(1.0))
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (1,))
+        with pytest.raises(TrainingError, match=r"models.m: its weights cannot be divided among processes \(.*scalar"):
+            shards.shard(lonely, mesh, "models.m")
+    finally:
+        world.part()
 
 
 @pytest.mark.slow
