@@ -24,10 +24,8 @@ from thalweg.infer.memory import BAND_PX, Group
 from thalweg.infer.predictor import Predictor
 from thalweg.infer.scene import SceneJob
 from thalweg.infer.state import State
-from thalweg.infer.writing import Writer, write_held
 from thalweg.manifest.card import CARD, WEIGHTS
 from thalweg.manifest.scene import Scene
-from thalweg.maps import create_probs
 
 Rows = tuple[int, int]
 _LEAST_ROWS, _WINDOWS = 1024, 4
@@ -151,25 +149,13 @@ def _runs(tops: Sequence[int], most: int) -> Iterator[list[int]]:
 def _predict(order: Order, plan: Plan, rows: Rows) -> None:
     """Behind what another has finished of these rows, if any did."""
     torch.set_num_threads(order.threads)
-    start, stop = rows
-    states = plan.states()
-    while start < stop and all(state.has(start) for state in states.values()):
-        start += BAND_PX
-    if start < stop:
-        job = order.job()
-        members = order.members.load(plan.part.members, plan.device)
-        job.sweep(members, plan.part, Writer(job.scene, job.inside, {}, states), (start, stop))
+    order.job().keep(lambda: order.members.load(plan.part.members, plan.device), plan.part, plan.states(), rows)
 
 
 def _join(order: Order, plan: Plan) -> None:
     job = order.job()
-    height = job.scene.grid.shape_yx[0]
     for state in plan.states().values():
-        if state.finished:
-            continue
-        with state.new() as path, create_probs(path, job.scene.grid, order.names) as dataset:
-            for top, held in state.bands(height, BAND_PX):
-                write_held(dataset, top, held)
+        job.join(state)
 
 
 def _stamp(folder: Path) -> tuple[int, ...]:

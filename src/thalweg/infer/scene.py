@@ -150,6 +150,31 @@ class SceneJob:
                     tell(batch.top / stop)
             _hand_on(canvases, stop, behind)
 
+    def keep(self, load: Callable[[], Mapping[str, Predicts]], part: Group, states: Mapping[str, State],
+             rows: tuple[int, int], tell: Tell | None = None) -> None:  # fmt: skip
+        """Predicts some rows into states alone, behind the finished bands that they begin with.
+
+        Args:
+            load: Gives the members; not called where all is finished.
+            part: In what batches.
+            states: By member.
+            rows: As for `sweep`.
+            tell: Shows progress.
+        """
+        start, stop = rows
+        while start < stop and all(state.has(start) for state in states.values()):
+            start += BAND_PX
+        if start < stop:
+            self.sweep(load(), part, Writer(self.scene, self.inside, {}, states), (start, stop), tell)
+
+    def join(self, state: State) -> None:
+        """Makes a member's whole raster of its finished bands, where there is none yet."""
+        if state.finished:
+            return
+        with state.new() as path, create_probs(path, self.scene.grid, self.names) as dataset:
+            for top, held in state.bands(self.scene.grid.shape_yx[0], BAND_PX):
+                write_held(dataset, top, held)
+
     def _predict_all(self, members: Mapping[str, Predicts], part: Group, states: Mapping[str, State | None],
                      tell: Tell) -> None:  # fmt: skip
         start = min(state.rows(BAND_PX) if state else 0 for state in states.values())

@@ -19,7 +19,6 @@ from thalweg.infer.lattice import How
 from thalweg.infer.memory import BAND_PX, CACHE_BYTES
 from thalweg.infer.predictor import Predicts
 from thalweg.infer.scene import SceneJob, predict_scene
-from thalweg.infer.writing import Writer
 from thalweg.manifest.card import ModelCard
 from thalweg.manifest.ensembles import Combination
 from thalweg.manifest.scene import Scene
@@ -140,13 +139,9 @@ def predict_rows(member: Predicts, scenes: Mapping[str, Scene], settings: Settin
         [part] = job.plan({card.member: member}, settings.memory_gib)
         kept = job.state_of(card.member, member, part)
         start, stop = share.rows(scene.grid.shape_yx[0])
-        while start < stop and kept and kept.has(start):
-            start += BAND_PX
-        if start < stop:
+        if kept and start < stop:
             with shown(f"predicting rows {start} to {stop} of {name}") as tell:
-                job.sweep(
-                    {card.member: member}, part, Writer(scene, job.inside, {}, {card.member: kept}), (start, stop), tell
-                )
+                job.keep(lambda: {card.member: member}, part, {card.member: kept}, (start, stop), tell)
 
 
 def map_scenes(member: Predicts, scenes: Mapping[str, Scene], settings: Settings, scratch: Path, target: Target,
