@@ -28,7 +28,7 @@ def embed(
 ) -> None:
     """Embeds the chips of a grid's scenes: GeoParquet with outline, date, label and vector, a row per chip and date."""
     from thalweg import params  # noqa: PLC0415
-    from thalweg.embeddings.build import Away, Wish  # noqa: PLC0415 - torch takes seconds; faults of arguments show first
+    from thalweg.embeddings.build import Wish  # noqa: PLC0415 - torch takes seconds; faults of arguments show first
     from thalweg.embeddings.build import embed as run  # noqa: PLC0415
     from thalweg.embeddings.draw import draw_projection  # noqa: PLC0415
     from thalweg.executor import open_executor  # noqa: PLC0415
@@ -45,15 +45,13 @@ def embed(
     stats = read_stats(split, scenes.name) if encoder.startswith(TIMM) else None
     normalisation = Normalisation(mean=stats.mean if stats else (), std=stats.std if stats else ())
     opener = partial(open_encoder, encoder, found[0].record.channels, normalisation, device)
-    opened = opener()
     names = params.load(Classes).names if params.PARAMS_FILE.is_file() else ()
     wish = Wish(chip_px, least_valid, names)
     with open_executor(gpu=True) as executor:
-        away = Away(executor, opener) if executor else None
-        table = run(opened, found, scenes, wish, lambda each: track(each, "lots of scenes"), away)
+        table = run(opener, found, scenes, wish, lambda each: track(each, "lots of scenes"), executor)
     write_vectors(out, {"chips": table})
-    width = len(table["embedding"].iloc[0])
-    typer.echo(f"wrote {out}: {len(table)} chips of {len(found)} scenes, {width} numbers each, by {opened.name}")
+    width, name = len(table["embedding"].iloc[0]), table.attrs["encoder"]
+    typer.echo(f"wrote {out}: {len(table)} chips of {len(found)} scenes, {width} numbers each, by {name}")
     if plot:
         draw_projection(table, "label" if table["label"].notna().any() else "scene", plot)
         typer.echo(f"wrote {plot}")

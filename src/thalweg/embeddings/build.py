@@ -39,41 +39,44 @@ class Wish:
     """Of the classes, as far as they are known."""
 
 
-class Away(NamedTuple):
-    """Who embeds instead of this process."""
+class Embedded(NamedTuple):
+    """A unit's rows, and what made them."""
 
-    executor: Executor
-    opener: Callable[[], Encoder]
-    """Opens the encoder there: weights do not travel."""
+    encoder: dict[str, object]
+    """For the table: name, weights and bands."""
+    rows: list[dict[str, object]]
 
 
-def embed(encoder: Encoder, scenes: Sequence[Scene], folder: Path, wish: Wish,
+def embed(opener: Callable[[], Encoder], scenes: Sequence[Scene], folder: Path, wish: Wish,
           track: Callable[[list[Any]], Iterable[Any]] = iter,
-          away: Away | None = None) -> geopandas.GeoDataFrame:  # fmt: skip
+          executor: Executor | None = None) -> geopandas.GeoDataFrame:  # fmt: skip
     """One row per chip and date, of `COLUMNS` and `geometry`, in WGS84.
 
     Args:
-        encoder: What embeds.
+        opener: Opens what embeds, wherever that is done: weights do not travel.
         scenes: What is embedded.
         folder: Where these lie, for those who look at the chips later.
         wish: Which chips.
         track: Shows progress while it passes lists of scenes on.
-        away: Embeds them elsewhere, several at once; None: here, one by one.
+        executor: Embeds them elsewhere, several at once; None: here, one by one.
 
     Raises:
         FeatureError: A scene is not what the encoder reads, or no chip is valid enough.
     """
     units = list(in_units(scenes))
-    there = away and away.executor.map(partial(_rows_there, away.opener, torch.get_num_threads(), wish), units)
-    found = there or (_rows(encoder, unit, wish) for unit in units)
-    rows = [row for _, some in zip(track(units), found, strict=True) for row in some]
+    if executor is None:
+        encoder = opener()
+        done: Iterator[Embedded] = (_embedded(encoder, wish, unit) for unit in units)
+    else:
+        done = executor.map(partial(_embedded_there, opener, torch.get_num_threads(), wish), units)
+    found = [embedded for _, embedded in zip(track(units), done, strict=True)]
+    rows = [row for embedded in found for row in embedded.rows]
     if not rows:
         raise FeatureError(
             f"{folder} has no chip of {wish.chip_px} px of which {wish.least_valid:g} are valid; lower --least-valid"
         )
     table = geopandas.GeoDataFrame(pd.DataFrame(rows), geometry="geometry", crs=4326)[[*COLUMNS, "geometry"]]
-    table.attrs = {"encoder": encoder.name, "weights_sha256": encoder.weights, "bands": list(encoder.bands),
-                   SCENES: str(folder.absolute())}  # fmt: skip
+    table.attrs = {**found[0].encoder, SCENES: str(folder.absolute())}
     return table
 
 
@@ -87,16 +90,15 @@ def outline(grid: Grid, window: Window) -> BaseGeometry:
     return shapely.Polygon(np.stack([lon, lat], 1))
 
 
-def _rows_there(
-    opener: Callable[[], Encoder], threads: int, wish: Wish, scenes: Sequence[Scene]
-) -> list[dict[str, object]]:
+def _embedded_there(opener: Callable[[], Encoder], threads: int, wish: Wish, scenes: Sequence[Scene]) -> Embedded:
     """On a worker, with as many threads as the one who asks has: the last bits may depend on it."""
     torch.set_num_threads(threads)
-    return _rows(opener(), scenes, wish)
+    return _embedded(opener(), wish, scenes)
 
 
-def _rows(encoder: Encoder, scenes: Sequence[Scene], wish: Wish) -> list[dict[str, object]]:
-    return [row for scene in scenes for row in _rows_of(encoder, scene, wish)]
+def _embedded(encoder: Encoder, wish: Wish, scenes: Sequence[Scene]) -> Embedded:
+    said: dict[str, object] = {"encoder": encoder.name, "weights_sha256": encoder.weights, "bands": list(encoder.bands)}
+    return Embedded(said, [row for scene in scenes for row in _rows_of(encoder, scene, wish)])
 
 
 def _rows_of(encoder: Encoder, scene: Scene, wish: Wish) -> Iterator[dict[str, object]]:

@@ -15,7 +15,7 @@ from scene_builder import make_scene
 
 from thalweg import raster
 from thalweg.embeddings import COLUMNS, matrix, read_table
-from thalweg.embeddings.build import Away, Wish, embed, outline
+from thalweg.embeddings.build import Wish, embed, outline
 from thalweg.embeddings.draw import draw_projection, project
 from thalweg.embeddings.similar import chip_at, similar
 from thalweg.errors import FeatureError
@@ -58,7 +58,7 @@ def world(tmp_path, monkeypatch):
 def test_chips_lie_where_their_pixels_do(world):
     scenes = list(read_scenes(world / "g").values())
     encoder = open_encoder(str(world / "m"), (), PLAIN)
-    found = embed(encoder, scenes, world / "g", Wish(32, 0.5, ("ground", "channel")))
+    found = embed(lambda: encoder, scenes, world / "g", Wish(32, 0.5, ("ground", "channel")))
     assert list(found.columns) == [*COLUMNS, "geometry"]
     places = list(zip(found["scene"], found["row"], found["col"], strict=True))
     assert places == [("one", 0, 0), ("one", 0, 32), ("one", 32, 0), ("one", 32, 32), ("two", 0, 32), ("two", 32, 32)]
@@ -71,13 +71,21 @@ def test_chips_lie_where_their_pixels_do(world):
     np.testing.assert_allclose(found["embedding"].iloc[1], encoder.vectors(seen)[0].numpy(), rtol=1e-4, atol=1e-6)
 
 
+def noting(noted, name):
+    with noted.open("a") as file:
+        file.write("opened\n")
+    return open_encoder(name, (), PLAIN)
+
+
 def test_chips_embedded_elsewhere_are_the_same(world):
     scenes = list(read_scenes(world / "g").values())
-    opener = partial(open_encoder, str(world / "m"), (), PLAIN)
-    executor = Twice()
-    here, there = (embed(opener(), scenes, world / "g", Wish(32, 0.5, ("ground", "channel")), away=away)
-                   for away in (None, Away(executor, opener)))  # fmt: skip
+    executor, noted = Twice(), world / "opened"
+    here, there = (embed(partial(noting, noted, str(world / "m")), scenes, world / "g",
+                         Wish(32, 0.5, ("ground", "channel")), executor=engine)
+                   for engine in (None, executor))  # fmt: skip
     assert executor.units == 1
+    assert noted.read_text() == "opened\n" * 3, "here, and twice there: no encoder is opened where none embeds"
+    assert there.attrs == here.attrs
     np.testing.assert_array_equal(np.stack(there["embedding"]), np.stack(here["embedding"]))
     assert there.drop(columns="embedding").equals(here.drop(columns="embedding"))
 
@@ -92,7 +100,7 @@ def test_an_outline_across_the_antimeridian_is_small(tmp_path):
 def test_a_series_has_a_row_per_chip_and_date(tmp_path):
     make_model(tmp_path / "m", make_scene(tmp_path / "h", "single"))
     scene = make_scene(tmp_path / "g", "one", dates=("2025-05-01", "2025-09-01"))
-    found = embed(open_encoder(str(tmp_path / "m"), (), PLAIN), [scene], tmp_path / "g", Wish(64, 0.5, ()))
+    found = embed(partial(open_encoder, str(tmp_path / "m"), (), PLAIN), [scene], tmp_path / "g", Wish(64, 0.5, ()))
     assert found["date"].tolist() == ["2025-05-01", "2025-09-01"]
     assert found["label"].tolist() == ["class_0", "class_0"]
     assert not np.allclose(*found["embedding"])
@@ -209,4 +217,4 @@ def test_what_is_no_table(world, tmp_path):
         draw_projection(table([[1, 0]]), "size", tmp_path / "p.png")
     with pytest.raises(FeatureError, match=r"has no chip of 64 px of which 0.9 are valid"):
         scenes = [read_scenes(world / "g")["two"]]
-        embed(open_encoder(str(world / "m"), (), PLAIN), scenes, world / "g", Wish(64, 0.9, ()))
+        embed(partial(open_encoder, str(world / "m"), (), PLAIN), scenes, world / "g", Wish(64, 0.9, ()))
