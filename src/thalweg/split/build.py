@@ -1,6 +1,6 @@
 """The whole split: the plan, part rasters with their buffer, the leak check, chips and statistics."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
@@ -11,17 +11,16 @@ import pandas as pd
 from thalweg.errors import SplitError
 from thalweg.manifest.chips import scene_parts, write_chips, write_stats
 from thalweg.manifest.rounds import RoundFolder
-from thalweg.manifest.scene import Scene, in_units, read_scenes
+from thalweg.manifest.scene import read_scenes
 from thalweg.params.classes import Classes
 from thalweg.params.split import Split
-from thalweg.split.blocks import block_name, encode
+from thalweg.split.count import counted, iter_units, together
 from thalweg.split.earlier import check_labels, nearest_label
-from thalweg.split.ground import Footprint
 from thalweg.split.outlines import write_blocks
 from thalweg.split.parts import Nearness, OnLeak, check_leak, write_parts
 from thalweg.split.plan import Plan, make_plan
 from thalweg.split.statistics import Statistics
-from thalweg.split.tables import Named, chips_of, part_counts
+from thalweg.split.tables import part_counts
 from thalweg.split.units import Scenes
 
 EachT = TypeVar("EachT")
@@ -42,7 +41,7 @@ def build_split(scenes_root: Path, grids: tuple[str, ...], split: Split, classes
         target: The new folder.
         earlier: What an earlier round of training hands over.
         track: Shows progress while it passes units on.
-        executor: Counts elsewhere, several scenes at once; None: here, one by one.
+        executor: Counts elsewhere, several units at once; None: here, one by one.
 
     Raises:
         RoundError: The params would deal the ground otherwise than in the earlier round.
@@ -75,7 +74,7 @@ def write_split(scenes: Scenes, plan: Plan, split: Split, classes: Classes, on_l
         on_leak: What a leak means.
         target: The new folder.
         track: Shows progress while it passes units on.
-        executor: Counts elsewhere, several scenes at once; None: here, one by one.
+        executor: Counts elsewhere, several units at once; None: here, one by one.
 
     Raises:
         SplitError: A part comes out empty, or training lacks a class.
@@ -90,10 +89,10 @@ def write_split(scenes: Scenes, plan: Plan, split: Split, classes: Classes, on_l
         write_parts(members.values(), plan.footprints[grid], plan.table, split, target, others)
     for grid, members in scenes.items():
         nearness = check_leak(grid, members.values(), split, on_leak, target, _elsewhere(scenes, grid))
-        count = partial(_counted, plan, grid, split.chip_px[grid], classes.names, target)
-        units = list(in_units(members.values()))
-        counted = map(count, units) if executor is None else executor.map(count, units)
-        statistics, chips = _together(zip(track(units), counted, strict=True))
+        count = partial(counted, split.chip_px[grid], classes.names, target)
+        units = list(iter_units(members.values(), split.chip_px[grid], plan.table, plan.footprints[grid]))
+        found = map(count, units) if executor is None else executor.map(count, units)
+        statistics, chips = together(zip(track(units), found, strict=True))
         _write_tables(grid, chips, statistics, plan, len(members), classes, nearness, target)
 
 
@@ -101,29 +100,6 @@ def _elsewhere(by_grid: dict[str, dict[str, EachT]], grid: str) -> list[EachT]:
     """What other grids have of scenes that this one lacks: an ensemble may learn on their ground and be tested here."""
     found = {name: each for members in by_grid.values() for name, each in members.items()}
     return [each for name, each in found.items() if name not in by_grid[grid]]
-
-
-def _counted(plan: Plan, grid: str, chip_px: int, names: tuple[str, ...], target: Path,
-             scenes: Sequence[Scene]) -> tuple[Statistics, list[pd.DataFrame]]:  # fmt: skip
-    """Statistics of some scenes' training pixels, and their chips."""
-    statistics, tables = Statistics(), []
-    for scene in scenes:
-        parts = scene_parts(target, scene)
-        statistics.feed(scene, parts)
-        tables.append(chips_of(scene, parts, chip_px, _named(plan, plan.footprints[grid][scene.name]), names))
-    return statistics, tables
-
-
-def _together(
-    counted: Iterable[tuple[list[Scene], tuple[Statistics, list[pd.DataFrame]]]],
-) -> tuple[Statistics, pd.DataFrame]:
-    """Statistics and chips of all units, merged in their order."""
-    units = iter(counted)
-    _, (statistics, tables) = next(units)
-    for scenes, (some, more) in units:
-        statistics.merge(some, str(scenes[0].folder))
-        tables += more
-    return statistics, pd.concat([table for table in tables if len(table)] or tables[:1])
 
 
 def _write_tables(grid: str, chips: pd.DataFrame, statistics: Statistics, plan: Plan, scenes: int, classes: Classes,
@@ -134,18 +110,6 @@ def _write_tables(grid: str, chips: pd.DataFrame, statistics: Statistics, plan: 
     write_chips(chips, target, grid)
     write_stats(
         statistics.stats(parts_px["train"], parts_px, nearness.learnt_m, nearness.shown_m, hidden), target, grid
-    )
-
-
-def _named(plan: Plan, footprint: Footprint) -> Named:
-    """Blocks of a scene: the pieces of it that were dealt, or else those of the lattice."""
-    if footprint.pieces is not None:
-        pieces, names = footprint.pieces, plan.table.name_of
-        return Named(lambda _, window: pieces.under(window), names.__getitem__)
-    lattice = plan.table.lattice
-    return Named(
-        lambda scene, window: encode(*lattice.cells(scene.grid, window)),
-        lambda code: block_name(code >> 32, code & 0xFFFFFFFF),
     )
 
 

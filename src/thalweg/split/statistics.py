@@ -24,18 +24,19 @@ class Statistics:
         self.pixels = 0
         self._parts: tuple[Distribution, ...] = ()
 
-    def feed(self, scene: Scene, parts: np.ndarray) -> None:
+    def feed(self, scene: Scene, parts: np.ndarray, rows: tuple[int, int] | None = None) -> None:
         """Adds a scene's valid training pixels, band by band.
 
         Args:
             scene: Its pixels are read once, in windows of full width.
             parts: (H, W) uint8, values of `PARTS`.
+            rows: Which of its rows, the first and the one behind the last; None: all.
 
         Raises:
             SplitError: The scene's channels are not those of the scenes before.
         """
         self._start(scene)
-        for window in bands(scene.grid.shape_yx, BAND_PX):
+        for window in bands(scene.grid.shape_yx, BAND_PX, rows):
             chosen = (parts[window.rows, window.cols] == PARTS["train"]) & (scene.valid[window.rows, window.cols] > 0)
             if chosen.any():
                 pixels = scene.image[window.rows, window.cols][chosen]

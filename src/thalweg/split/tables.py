@@ -18,10 +18,11 @@ _LABELLED = [value for part, value in PARTS.items() if part != "unused"]
 _PART_NAMES = {value: name for name, value in PARTS.items()}
 
 
-def bands(shape_yx: tuple[int, int], height_px: int) -> Iterator[Window]:
-    """Full-width windows from top to bottom."""
-    for row in range(0, shape_yx[0], height_px):
-        yield Window(row, 0, min(height_px, shape_yx[0] - row), shape_yx[1])
+def bands(shape_yx: tuple[int, int], height_px: int, rows: tuple[int, int] | None = None) -> Iterator[Window]:
+    """Full-width windows from top to bottom, or from the first of some rows to the one behind the last."""
+    start, stop = rows or (0, shape_yx[0])
+    for row in range(start, stop, height_px):
+        yield Window(row, 0, min(height_px, stop - row), shape_yx[1])
 
 
 def labels(scene: Scene, window: Window, classes: tuple[str, ...]) -> np.ndarray:
@@ -53,12 +54,22 @@ class Named(NamedTuple):
     """Of a code."""
 
 
-def chips_of(scene: Scene, parts: np.ndarray, size_px: int, blocks: Named, classes: tuple[str, ...]) -> pd.DataFrame:
-    """Windows of the scene's lattice, one row per part with labelled, valid pixels in it; columns of `COLUMNS`."""
-    rows: list[dict[str, object]] = []
-    for window in bands(scene.grid.shape_yx, size_px):
-        rows += _chip_row(scene, parts, window, size_px, blocks, classes)
-    return pd.DataFrame(rows, columns=[*COLUMNS, *(f"px_{name}" for name in classes)])
+def chips_of(scene: Scene, parts: np.ndarray, size_px: int, blocks: Named, classes: tuple[str, ...],
+             rows: tuple[int, int] | None = None) -> pd.DataFrame:  # fmt: skip
+    """Windows of the scene's lattice, one row per part with labelled, valid pixels in it; columns of `COLUMNS`.
+
+    Args:
+        scene: Where they are cut.
+        parts: (H, W) uint8, values of `PARTS`.
+        size_px: Edge of a chip.
+        blocks: How its blocks are found and called.
+        classes: Their names.
+        rows: First row, a multiple of `size_px`, and the one behind the last; None: all.
+    """
+    found: list[dict[str, object]] = []
+    for window in bands(scene.grid.shape_yx, size_px, rows):
+        found += _chip_row(scene, parts, window, size_px, blocks, classes)
+    return pd.DataFrame(found, columns=[*COLUMNS, *(f"px_{name}" for name in classes)])
 
 
 def _chip_row(scene: Scene, parts: np.ndarray, window: Window, size_px: int, blocks: Named,

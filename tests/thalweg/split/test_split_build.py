@@ -1,6 +1,7 @@
 """The whole split on tiny scenes: parts, buffers and leaks on the ground, chips, statistics, and what is refused."""
 
 import json
+import pickle
 import warnings
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from split_builder import CLASSES, VALUES, ground, params, rule, run, zone_21_or
 from thalweg.classes import IGNORE
 from thalweg.errors import DegradedDataWarning, LeakError, SplitError
 from thalweg.manifest.chips import COLUMNS, PARTS, WITHHELD, read_chips, read_parts, read_stats
-from thalweg.manifest.scene import NODATA, in_units, read_scenes
-from thalweg.split.build import build_split
+from thalweg.manifest.scene import NODATA, read_scenes
+from thalweg.split import count
+from thalweg.split.build import build_split, read_grids
+from thalweg.split.plan import make_plan
 
 # parts
 
@@ -55,7 +58,7 @@ def test_same_input_same_bytes_and_the_order_of_scenes_plays_no_part(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["int16", "float32"])
 def test_chips_and_statistics_are_counted_elsewhere_to_the_same_bytes(tmp_path, monkeypatch, dtype):
-    monkeypatch.setattr(in_units, "__defaults__", (64 * 64 + 1,))
+    monkeypatch.setattr(count, "UNIT_PX", 64 * 64 + 1)
     for number, name in enumerate("abcde"):
         image = np.random.default_rng(number).integers(1, 9000, (64, 64, 2)).astype(dtype)
         make_scene(tmp_path / "g60", name, origin=(600_000 + 2000 * number, 7_000_000), seed=number, image=image)
@@ -64,6 +67,35 @@ def test_chips_and_statistics_are_counted_elsewhere_to_the_same_bytes(tmp_path, 
         build_split(tmp_path, ("g60",), params(), CLASSES, tmp_path / name, executor=engine)
     assert digests(tmp_path / "there") == digests(tmp_path / "here")
     assert executor.units == 3, "two, two and one"
+
+
+@pytest.mark.parametrize("unit", ["blocks", "cells"])
+def test_a_large_scene_is_counted_in_runs_of_rows_to_the_same_chips(tmp_path, monkeypatch, unit):
+    """300 rows of 64 px and chips of 16: units of 2 048 px are 32 rows; the last, of 12, goes with the next scene's."""
+    for number, name in enumerate("ab"):
+        make_scene(tmp_path / "g60", name, origin=(600_000 + 9000 * number, 7_000_000), shape=(300, 64), seed=number)
+    asked = params(unit=unit, cells=3 if unit == "cells" else None, chip_px={"g60": 16})
+    build_split(tmp_path, ("g60",), asked, CLASSES, tmp_path / "whole")
+    monkeypatch.setattr(count, "UNIT_PX", 2048)
+    executor = Twice()
+    build_split(tmp_path, ("g60",), asked, CLASSES, tmp_path / "runs", executor=executor)
+    assert executor.units == 19, "nine, one of 12 + 32 rows, eight and one of 12"
+    assert digests(tmp_path / "runs") == digests(tmp_path / "whole"), "int16 is counted exactly"
+
+
+def test_units_carry_the_blocks_of_their_own_scenes_alone(tmp_path):
+    """A plan of many scenes, cut into cells, is not pickled once per unit: half the scenes, the same bytes per unit."""
+
+    def most(home: Path, scenes: int) -> int:
+        for number in range(scenes):
+            make_scene(home / "g60", f"s{number:03}", origin=(600_000 + 9000 * number, 7_000_000), seed=number)
+        found = read_grids(home, ("g60",))
+        plan = make_plan(found, params(unit="cells", cells=4), CLASSES)
+        units = count.iter_units(found["g60"].values(), 16, plan.table, plan.footprints["g60"])
+        [unit] = units
+        return max(len(pickle.dumps(run)) for run in unit)
+
+    assert most(tmp_path / "many", 16) < 1.2 * most(tmp_path / "few", 4)
 
 
 def test_two_grids_share_the_blocks(tmp_path):
