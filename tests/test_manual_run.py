@@ -64,6 +64,7 @@ ELSEWHERE = {
     "dvc exp show": "tests/test_sweeps.py",
     "dvc repro": "tests/test_repro.py",
     "thalweg submit": "tests/thalweg/submit/test_submit.py",
+    "thalweg predict models/unet country.tif": "tests/thalweg/submit/test_shares.py, tests/thalweg/predict/test_splits.py",
     "torchrun": "tests/thalweg/train/test_several.py",
     "srun": "tests/thalweg/submit/test_slurm.py",
     "thalweg search": "tests/thalweg/sources/test_copernicus_process.py",

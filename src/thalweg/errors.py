@@ -171,3 +171,7 @@ class SettingsError(ThalwegError, ValueError):
 
 class ExecutorError(ThalwegError, RuntimeError):
     """Units of a stage cannot run where the machine's settings send them."""
+
+
+class ShareError(ThalwegError, RuntimeError):
+    """A map that several calls predict lacks a share, or one of them is still at work on it."""

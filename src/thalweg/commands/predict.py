@@ -23,13 +23,17 @@ from thalweg.commands.said import (
     Scale,
     to_said,
 )
+from thalweg.commands.scheduled import PANEL, AtOnce, Cpus, Gpus, Hours, Options, to_options
+from thalweg.commands.shares import Wanted, check_wanted, predict_shares, submit_shares, work_of
 from thalweg.errors import ImageError
+from thalweg.submit.jobs import Resources
 
 if TYPE_CHECKING:
     from thalweg.predict.run import Order
 
 
 def predict(
+    context: typer.Context,
     model: Annotated[Path, typer.Argument(help="models/<member>, ensembles/<name>, a bundle (.zip) or an .onnx file.")],
     images: Annotated[
         list[str],
@@ -60,12 +64,35 @@ def predict(
     split: Annotated[
         int | None, typer.Option(min=1, help="Which share; without it, those that are not there, and the map.")
     ] = None,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Make the map of shares that are all there, and predict nothing.")
+    ] = False,
+    submit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SCHEDULER",
+            rich_help_panel=PANEL,
+            help="Hand the shares that are not there to slurm, aws_batch or run_ai, and the map after them; with "
+            "--dry-run print specs and calls.",
+        ),
+    ] = None,
+    gpus: Gpus = None,
+    cpus: Cpus = 8,
+    node_gib: Annotated[int, typer.Option(min=1, help="Memory per node.", rich_help_panel=PANEL)] = 32,
+    hours: Hours = 24,
+    at_once: AtOnce = None,
+    options: Options = None,
 ) -> None:
     """Maps images by a trained model: classes, probabilities and uncertainty as COGs with a QGIS style.
 
     Needs no project, no DVC and no training data: the model's card says how images are prepared and what they must be.
     Started again after a kill, it goes on where it was.
     """
+    wanted = Wanted(splits, split, merge, submit)
+    check_wanted(context, wanted)
+    accelerators = int(device.startswith("cuda")) if gpus is None else gpus
+    resources = Resources(nodes=1, processes=1, gpus=accelerators, cpus=cpus, memory_gib=node_gib, hours=hours,
+                          at_once=at_once, options=to_options(options))  # fmt: skip
     with busy("loading torch"):  # takes seconds; faults of arguments show first
         from thalweg.predict.apply import Settings  # noqa: PLC0415
         from thalweg.predict.near import Part, bring_images  # noqa: PLC0415
@@ -75,59 +102,46 @@ def predict(
     said = to_said(bands, scale, offset, nodata, date, pixel_m, elevation, resample)
     views: Literal[1, 8] = 8 if tta else 1
     place = _place(out)
-    shares = _shares(splits, split)
     with tempfile.TemporaryDirectory(prefix="thalweg.") as scratch:
         source = open_source(model, Path(scratch))
         near = place.absolute().with_name(f".{place.name}.images")
         margin_px = max(card.window_px for card in source.cards.values())
         found = bring_images(images, near, None if aoi is None else Part(aoi, margin_px))
         order = Order(source, tuple(found), said, Settings(overlap, blend, views, memory_gib, device, aoi))
+        orders = _orders(order, place, each)
+        if submit:
+            _check_free(orders, place, each)
+            submit_shares(context, orders, wanted, resources)
+            return
         if dry_run:
             _tell_estimates(order, Path(scratch))
             return
-        if shares:
-            _predict_shares(order, place, each, shares)
+        predict_shares(orders, wanted)
         if split is not None:
             typer.echo(f"predicted split {split} of {splits}; when all are, the same without --split makes {out}")
             return
         if each:
-            _map_each(order, place, out)
+            _map_each(orders, place, out, wanted)
         else:
-            _map(order, place, out)
+            _check_free(orders, place, each)
+            _map(order, place, out, wanted)
     if bucket.is_url(out):
         _put(place, out, each)
     shutil.rmtree(near, ignore_errors=True)
 
 
-def _shares(splits: int | None, split: int | None) -> "list[tuple[int, int]]":
-    """Number and count of the shares to be predicted here.
-
-    Raises:
-        ImageError: There is no such share.
-    """
-    if split is None:
-        return [(number, splits) for number in range(1, splits + 1)] if splits else []
-    if splits is None or split > splits:
-        said = "no --splits says of how many" if splits is None else f"--splits {splits} says that there are fewer"
-        raise ImageError(f"--split {split} is asked for, but {said}; give --splits N and --split 1 to N")
-    return [(split, splits)]
-
-
-def _predict_shares(order: "Order", place: Path, each: bool, shares: "list[tuple[int, int]]") -> None:
-    """Into the folder that the map is made from, which several machines may share."""
-    from thalweg.predict.apply import Share  # noqa: PLC0415
-    from thalweg.predict.run import predict_share  # noqa: PLC0415
-
-    orders = {place / path.stem: replace(order, images=(path,)) for path in order.images} if each else {place: order}
-    for out, one in orders.items():
-        if out.exists():
-            continue
-        for number, of in shares:
-            predict_share(one, _work(out), Share(number, of), bar)
-
-
-def _work(out: Path) -> Path:
-    return out.absolute().with_name(f".{out.name}.unfinished")
+def _orders(order: "Order", place: Path, each: bool) -> "dict[Path, Order]":
+    """The maps that are to be made, with what is on each."""
+    if not each:
+        return {place: order}
+    orders = {place / path.stem: replace(order, images=(path,)) for path in order.images}
+    if len(orders) < len(order.images):
+        names = ", ".join(path.name for path in orders)
+        raise ImageError(
+            f"{len(order.images)} images have {len(orders)} different names ({names}), which their maps "
+            "are told apart by; rename some, or give them one after the other"
+        )
+    return orders
 
 
 def _place(out: str) -> Path:
@@ -154,46 +168,52 @@ def _put(place: Path, out: str, each: bool) -> None:
     typer.echo(f"put it into {bucket.to_url(out)}")
 
 
-def _map_each(order: "Order", out: Path, said: str) -> None:
+def _map_each(orders: "dict[Path, Order]", place: Path, said: str, wanted: Wanted) -> None:
     """A map per image; those that a killed run finished stay, as its marks beside the folder tell."""
+    _check_free(orders, place, each=True)
+    done = _marks(orders, place)
+    for out, order in orders.items():
+        if out.exists():
+            typer.echo(f"{out} was finished by the run before")
+            continue
+        _map(order, out, f"{said}/{out.name}", wanted)
+        done[out].parent.mkdir(parents=True, exist_ok=True)
+        done[out].touch()
+    shutil.rmtree(_finished(place), ignore_errors=True)
+
+
+def _marks(orders: "dict[Path, Order]", place: Path) -> dict[Path, Path]:
+    """Map → what tells that a run of the same order finished it."""
     from thalweg.predict.run import key_of  # noqa: PLC0415
 
-    orders = {path.stem: replace(order, images=(path,)) for path in order.images}
-    if len(orders) < len(order.images):
-        raise ImageError(
-            f"{len(order.images)} images have {len(orders)} different names ({', '.join(orders)}), which their maps "
-            "are told apart by; rename some, or give them one after the other"
-        )
-    marks = out.absolute().with_name(f".{out.name}.finished")
-    done = {name: marks / f"{name}.{key_of(one)}" for name, one in orders.items()}
-    for name in orders:
-        if (out / name).exists() and not done[name].exists():
-            raise _taken(out / name)
-    for name, one in orders.items():
-        if (out / name).exists():
-            typer.echo(f"{out / name} was finished by the run before")
-            continue
-        _map(one, out / name, f"{said}/{name}")
-        marks.mkdir(parents=True, exist_ok=True)
-        done[name].touch()
-    shutil.rmtree(marks, ignore_errors=True)
+    return {out: _finished(place) / f"{out.name}.{key_of(order)}" for out, order in orders.items()}
 
 
-def _taken(out: Path) -> ImageError:
-    return ImageError(f"{out} is there already; remove it, or give another --out")
+def _finished(place: Path) -> Path:
+    return place.absolute().with_name(f".{place.name}.finished")
 
 
-def _map(order: "Order", out: Path, said: str) -> None:
+def _check_free(orders: "dict[Path, Order]", place: Path, each: bool) -> None:
+    """Whether nothing lies where maps are to be made, but for maps that a killed run of the same order finished.
+
+    Raises:
+        ImageError: Something does, or no folder can be made there.
+    """
+    done = _marks(orders, place) if each else {}
+    for out in orders:
+        if out.exists() and not (each and done[out].exists()):
+            raise ImageError(f"{out} is there already; remove it, or give another --out")
+        home = next(parent for parent in out.absolute().parents if parent.exists())
+        if not home.is_dir():
+            raise ImageError(f"{out} cannot be made, because {home} is a file; give another --out")
+
+
+def _map(order: "Order", out: Path, said: str, wanted: Wanted) -> None:
     from thalweg.predict.run import predict as run  # noqa: PLC0415
+    from thalweg.predict.several import merge  # noqa: PLC0415
 
-    if out.exists():
-        raise _taken(out)
-    home = next(parent for parent in out.absolute().parents if parent.exists())
-    if not home.is_dir():
-        raise ImageError(f"{out} cannot be made, because {home} is a file; give another --out")
-    work = _work(out)
-    names = run(order, out, work, bar, track)
-    shutil.rmtree(work)
+    of, work = wanted.splits or 1, work_of(out)
+    names = merge(order, out, work, of, bar) if wanted.merge else run(order, out, work, bar, track)
     typer.echo(f"mapped {len(names)} image{'s' * (len(names) != 1)} by {order.source.name}; open {said}/classes.tif")
 
 

@@ -39,13 +39,18 @@ def fingerprint(member: Predicts, scene: Scene, how: How, area: Area | None, bat
         area: What of it is wanted.
         batch: Windows per batch, on which the last bits depend.
     """
-    home = Path(thalweg.__file__).parent
     files = [path.stat() for path in (*(scene.folder / name for name in scene.image_files), scene.folder / "valid.tif")]
     said = hashlib.sha256(to_bytes(area))
     said.update(json.dumps([
-        member.identity(), models.source_sha256(member.card.architecture), scene.record.model_dump(mode="json"),
+        member.identity(), code_sha256(member.card.architecture), scene.record.model_dump(mode="json"),
         [(file.st_size, file.st_mtime_ns) for file in files], scene.window, how.overlaps, how.blend, batch,
     ]).encode())  # fmt: skip
+    return said.hexdigest()
+
+
+def code_sha256(architecture: str) -> str:
+    """Hash of the code that decides which values come out."""
+    home, said = Path(thalweg.__file__).parent, hashlib.sha256(models.source_sha256(architecture).encode())
     for pattern in _CODE:
         for path in sorted(home.glob(pattern)):
             said.update(path.read_bytes())

@@ -15,10 +15,12 @@ from thalweg.ensemble.combination import to_rule
 from thalweg.ensemble.job import Job, Track
 from thalweg.ensemble.mapping import between, combine_scenes, write_facts, write_folder
 from thalweg.errors import ImageError
+from thalweg.grid import Grid
+from thalweg.infer.area import Area
 from thalweg.infer.lattice import How
-from thalweg.infer.memory import BAND_PX, CACHE_BYTES
+from thalweg.infer.memory import CACHE_BYTES
 from thalweg.infer.predictor import Predicts
-from thalweg.infer.scene import SceneJob, predict_scene
+from thalweg.infer.scene import predict_scene
 from thalweg.manifest.card import ModelCard
 from thalweg.manifest.ensembles import Combination
 from thalweg.manifest.scene import Scene
@@ -50,6 +52,10 @@ class Settings:
     device: str
     aoi: Path | None
     """Vector file: only ground inside is mapped."""
+
+    def area(self, grid: Grid) -> Area | None:
+        """What of a grid is wanted; None: all."""
+        return None if self.aoi is None else read_area(self.aoi, grid.crs_wkt)
 
     def how(self, card: ModelCard) -> How:
         """How windows of one model sweep a scene."""
@@ -101,59 +107,37 @@ class Target:
     """Member → the file that its weights are to be found in hereafter."""
 
 
-@dataclass(frozen=True)
-class Share:
-    """Bands of rows that one of several calls predicts."""
-
-    number: int
-    """From 1."""
-    of: int
-
-    def rows(self, height: int) -> tuple[int, int]:
-        """First row and the one behind the last, of an image of so many; where bands are few, some have none."""
-        bands = -(-height // BAND_PX)
-        first, last = ((number * bands // self.of) * BAND_PX for number in (self.number - 1, self.number))
-        return min(first, height), min(last, height)
+Fill = Callable[[Scene, Path, Tell], None]
+"""Writes a scene's held probabilities to a path, and tells how far it is."""
 
 
-def predict_rows(member: Predicts, scenes: Mapping[str, Scene], settings: Settings, scratch: Path, share: Share,
-                 shown: Shown) -> None:  # fmt: skip
-    """Predicts what `map_scenes` would of a share of the rows, and keeps it where that looks for it.
-
-    Args:
-        member: What predicts.
-        scenes: On its grid, by name.
-        settings: How.
-        scratch: That of `map_scenes`.
-        share: Which rows; what is finished of them already is left as it is.
-        shown: Shows progress.
+def filled_by(member: Predicts, settings: Settings, state: Path) -> Fill:
+    """Predicts; what is finished outlives a kill in `state`.
 
     Raises:
         BudgetError: Not even one window fits the memory.
     """
     card = member.card
     names = tuple(info.name for info in card.classes)
-    for name, scene in scenes.items():
-        area = None if settings.aoi is None else read_area(settings.aoi, scene.grid.crs_wkt)
-        job = SceneJob.of(scene, settings.how(card), names, area, {}, scratch / "state")
-        [part] = job.plan({card.member: member}, settings.memory_gib)
-        kept = job.state_of(card.member, member, part)
-        start, stop = share.rows(scene.grid.shape_yx[0])
-        if kept and start < stop:
-            with shown(f"predicting rows {start} to {stop} of {name}") as tell:
-                job.keep(lambda: {card.member: member}, part, {card.member: kept}, (start, stop), tell)
+
+    def fill(scene: Scene, path: Path, tell: Tell) -> None:
+        area = settings.area(scene.grid)
+        predict_scene({card.member: member}, scene, settings.how(card), names, {card.member: path}, area=area,
+                      memory_gib=settings.memory_gib, state=state, tell=tell)  # fmt: skip
+
+    return fill
 
 
-def map_scenes(member: Predicts, scenes: Mapping[str, Scene], settings: Settings, scratch: Path, target: Target,
+def map_scenes(card: ModelCard, scenes: Mapping[str, Scene], settings: Settings, target: Target, fill: Fill,
                shown: Shown) -> None:  # fmt: skip
-    """Predicts scenes by one model and writes their map's folder.
+    """Writes the folder of a map by one model.
 
     Args:
-        member: What predicts.
+        card: The model's.
         scenes: On its grid, by name.
-        settings: How.
-        scratch: Rasters on the way; what is finished of a prediction outlives a kill here.
-        target: What is made.
+        settings: How they are predicted.
+        target: What is made; rasters on the way lie beside its folder.
+        fill: Gives the model's probabilities.
         shown: Shows progress.
 
     Raises:
@@ -161,16 +145,12 @@ def map_scenes(member: Predicts, scenes: Mapping[str, Scene], settings: Settings
         EnsembleError: Scenes lie too far apart for one map, or the area cannot be read.
         BudgetError: Not even one window fits the memory.
     """
-    card = member.card
     _check_places(scenes)
     job = Job(card.member, settings.ensemble_of_one(card), card.classes, target.models, {card.member: card},
-              {card.grid: scenes}, tuple(scenes), (), scratch, target.place, target.weights)  # fmt: skip
+              {card.grid: scenes}, tuple(scenes), (), target.folder.parent, target.place, target.weights)  # fmt: skip
     for name, scene in scenes.items():
-        area = None if settings.aoi is None else read_area(settings.aoi, scene.grid.crs_wkt)
         with shown(f"predicting {name}") as tell:
-            predict_scene({card.member: member}, scene, settings.how(card), job.names,
-                          {card.member: job.member_raster(card.member, name)}, area=area,
-                          memory_gib=settings.memory_gib, state=scratch / "state", tell=tell)  # fmt: skip
+            fill(scene, job.member_raster(card.member, name), tell)
     alone = Combination(reducer="mean", bag=(card.member,), weights={card.member: 1.0}, stacking=None, picks=(),
                         reason="one model")  # fmt: skip
     with shown("writing the map"), rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):

@@ -13,10 +13,12 @@ from shapely import box
 from thalweg.ensemble.area import read_area
 from thalweg.ensemble.job import Track
 from thalweg.errors import ImageError
+from thalweg.infer.state import forget
 from thalweg.manifest.card import ModelCard
 from thalweg.manifest.scene import Scene, read_scenes
-from thalweg.predict.apply import Settings, Share, Shown, Target, map_by_ensemble, map_scenes, predict_rows
+from thalweg.predict.apply import Settings, Shown, Target, filled_by, map_by_ensemble, map_scenes
 from thalweg.predict.estimate import Estimate, estimate
+from thalweg.predict.shares import STATES, making
 from thalweg.predict.source import Source
 from thalweg.prepare import Said, of_grid, prepare, scene_grids
 
@@ -39,7 +41,7 @@ def predict(order: Order, out: Path, work: Path, shown: Shown, track: Track) -> 
     Args:
         order: What.
         out: Folder of the map; made, whole or not at all.
-        work: Folder for what is on the way; what is finished there outlives a kill. The caller removes it.
+        work: Folder for what is on the way; what is finished there outlives a kill. Removed when the map is made.
         shown: Shows the progress of one model.
         track: Shows the progress of an ensemble.
 
@@ -47,49 +49,32 @@ def predict(order: Order, out: Path, work: Path, shown: Shown, track: Track) -> 
         Names of the scenes.
 
     Raises:
+        ShareError: Another call predicts a share of the map, or makes it.
         ThalwegError: An image cannot be prepared or does not fit; see `prepare` and `apply`.
     """
-    _check(order)
-    place, source = work / key_of(order), order.source
+    check(order)
+    with making(work):
+        names = _made(order, out, work / key_of(order), shown, track)
+        forget(work)
+    return names
+
+
+def _made(order: Order, out: Path, place: Path, shown: Shown, track: Track) -> tuple[str, ...]:
+    source = order.source
     cards = {card.grid: card for card in source.cards.values()}
-    grids = {grid: _prepared(card, order, place / "scenes" / grid, shown) for grid, card in cards.items()}
-    _check_area(order, grids)
+    grids = {grid: prepared(card, order, place, shown) for grid, card in cards.items()}
+    check_area(order, grids)
     target = Target(place / "map", out, source.models(place), source.weights())
     if source.ensemble is None:
-        [member] = source.members
+        [(member, card)] = source.cards.items()
         predictor = source.load(member, order.settings.device, order.settings.views)
-        map_scenes(predictor, next(iter(grids.values())), order.settings, place, target, shown)
+        fill = filled_by(predictor, order.settings, place / STATES)
+        map_scenes(card, next(iter(grids.values())), order.settings, target, fill, shown)
     else:
         map_by_ensemble(source.ensemble, grids, order.settings, place, target, track)
     out.parent.mkdir(parents=True, exist_ok=True)
     target.folder.replace(out)
     return tuple(sorted({name for scenes in grids.values() for name in scenes}))
-
-
-def predict_share(order: Order, work: Path, share: Share, shown: Shown) -> None:
-    """Predicts a share of the rows of each image into `work`, where `predict` finds what is finished.
-
-    Args:
-        order: Of one model.
-        work: As for `predict`, on a disk that all who predict a share see.
-        share: Which.
-        shown: Shows progress.
-
-    Raises:
-        ImageError: It is an ensemble's.
-        ThalwegError: As for `predict`.
-    """
-    _check(order)
-    if order.source.ensemble is not None:
-        raise ImageError(
-            f"{order.source.name} is an ensemble, whose rows are not split between calls; map by one of its models, or "
-            "let the stage `ensemble` predict on an executor"
-        )
-    place = work / key_of(order)
-    [(member, card)] = order.source.cards.items()
-    scenes = _prepared(card, order, place / "scenes" / card.grid, shown)
-    predictor = order.source.load(member, order.settings.device, order.settings.views)
-    predict_rows(predictor, scenes, order.settings, place, share, shown)
 
 
 def estimates(order: Order, work: Path) -> dict[str, Estimate]:
@@ -98,7 +83,7 @@ def estimates(order: Order, work: Path) -> dict[str, Estimate]:
     Raises:
         ThalwegError: As for `predict`, as far as headers show it.
     """
-    _check(order)
+    check(order)
     source, settings = order.source, order.settings
     found: dict[str, Estimate] = {}
     cards = source.cards
@@ -110,23 +95,29 @@ def estimates(order: Order, work: Path) -> dict[str, Estimate]:
                  for member, each in here.items()}  # fmt: skip
         timed = dict[tuple[str, int], float]()
         for scene, grid in scene_grids(card, _images(order, card), order.said, work / name).items():
-            area = None if settings.aoi is None else read_area(settings.aoi, grid.crs_wkt)
+            area = settings.area(grid)
             dtype = str(card.preparation.get("dtype", "int16"))
             each = estimate(group, grid, area, dtype, sweep.how, settings.memory_gib, timed)
             found |= {f"{member} on {scene}": one for member, one in each.items()}
     return found
 
 
-def _check(order: Order) -> None:
-    """What can be told before images are prepared, which takes its time."""
-    order.source.check_device(order.settings.device)
+def check(order: Order, device: bool = True) -> None:
+    """What can be told before images are prepared, which takes its time.
+
+    Args:
+        order: What.
+        device: Whether it will be predicted here.
+    """
+    if device:
+        order.source.check_device(order.settings.device)
     for card in order.source.cards.values():
         order.settings.how(card)
         if order.settings.aoi is not None:
             read_area(order.settings.aoi, _ANY_CRS)
 
 
-def _check_area(order: Order, grids: Mapping[str, Mapping[str, Scene]]) -> None:
+def check_area(order: Order, grids: Mapping[str, Mapping[str, Scene]]) -> None:
     """An empty map would look like a map of nothing."""
     aoi = order.settings.aoi
     scenes = [scene for found in grids.values() for scene in found.values()]
@@ -142,7 +133,9 @@ def _images(order: Order, card: ModelCard) -> tuple[Path, ...]:
     return of_grid(order.images, card.grid) if order.source.ensemble else order.images
 
 
-def _prepared(card: ModelCard, order: Order, target: Path, shown: Shown) -> Mapping[str, Scene]:
+def prepared(card: ModelCard, order: Order, place: Path, shown: Shown) -> Mapping[str, Scene]:
+    """Scenes of an order's images on a model's grid, made once for all calls that share a folder."""
+    target = place / "scenes" / card.grid
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_name(f".{target.name}.lock")):  # other shares of the map may want the same
         if not target.is_dir():

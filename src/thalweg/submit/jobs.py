@@ -60,6 +60,8 @@ class Job:
     """Whether it starts however that one ended."""
     wave: int | None = None
     """Number of the wave before it."""
+    rest: tuple[str, ...] = ()
+    """Words that come behind those of the scheduler."""
 
 
 class Sent(NamedTuple):
@@ -100,17 +102,17 @@ def load(name: str) -> ModuleType:
     return importlib.import_module(f"thalweg.submit.schedulers.{name}")
 
 
-def check(name: str, order: Order, resources: Resources) -> None:
+def check(name: str, planned: Sequence[Job], resources: Resources) -> None:
     """What this scheduler needs and cannot do.
 
     Raises:
-        StageError: An option is missing, or the order is not for it.
+        StageError: An option is missing, or the jobs are not for it.
     """
     scheduler = load(name)
     missing = [option for option in scheduler.NEEDS if option not in resources.options]
     if missing:
         raise StageError(f"{name} needs {', '.join(missing)}; give {' '.join(f'--set {one}=…' for one in missing)}")
-    scheduler.check(order, resources)
+    scheduler.check(planned, resources)
 
 
 def render(name: str, job: Job, resources: Resources, root: Path, folder: Path) -> str:
@@ -120,7 +122,7 @@ def render(name: str, job: Job, resources: Resources, root: Path, folder: Path) 
                               autoescape=False, keep_trailing_newline=True)  # fmt: skip
     scheduler = load(name)
     return room.get_template(scheduler.TEMPLATE).render(
-        job=job, words=[*job.words, *scheduler.words(job, resources)], line=shlex.join, resources=resources,
+        job=job, words=[*job.words, *scheduler.words(job, resources), *job.rest], line=shlex.join, resources=resources,
         root=str(root), folder=str(folder), bin=str(Path(sys.executable).parent))  # fmt: skip
 
 

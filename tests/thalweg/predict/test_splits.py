@@ -1,6 +1,10 @@
 """Rows of one map, predicted by several calls: the bytes of the map that one call makes, and nothing predicted twice."""
 
+import errno
 import itertools
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from image_builder import World, call, make_raster
 
-from thalweg.errors import ImageError
+from thalweg.errors import DegradedDataWarning, ImageError, ShareError
 from thalweg.infer.predictor import Predictor
-from thalweg.predict.apply import Share
+from thalweg.predict.shares import Share, making, taking
 
 LAYERS = ("classes.tif", "probs.tif", "uncertainty.tif", "one.json")
 
@@ -114,3 +118,110 @@ def test_what_cannot_be_split_says_so(tall):
         call("predict", tall.model, tall.safe, "--split", 2)
     with pytest.raises(ImageError, match=r"--split 3 is asked for, but --splits 2 says that there are fewer"):
         call("predict", tall.model, tall.safe, "--splits", 2, "--split", 3)
+
+
+@pytest.fixture
+def no_model(monkeypatch):
+    """A machine on which no model can be loaded."""
+
+    def refused(*_, **__):
+        raise AssertionError("no model is needed")
+
+    return lambda: monkeypatch.setattr(Predictor, "load", refused)
+
+
+def test_the_map_is_merged_without_the_model_and_only_of_all_shares(tall, tmp_path, no_model):
+    out = tmp_path / "other" / "map"
+    with pytest.raises(
+        ShareError, match=r"map cannot be made: shares 1, 2, 3 of 3 \(all rows\) did not come to an end"
+    ):
+        run(tall, out, "--splits", 3, "--merge")
+    run(tall, tmp_path / "alone" / "map")
+    run(tall, out, "--splits", 3, "--split", 3)
+    with pytest.raises(ShareError, match=r"shares 1, 2 of 3 \(rows 0 to 256 of tall, 256 to 768 of tall\) did not .* with --split 1 instead of --merge, and so on, or with --submit"):  # fmt: skip
+        run(tall, out, "--splits", 3, "--merge")
+    run(tall, out, "--splits", 3, "--split", 1)
+    run(tall, out, "--splits", 3, "--split", 2)
+    no_model()
+    said = run(tall, out, "--splits", 3, "--merge")
+    assert "mapped 1 image by one" in said
+    for name in LAYERS:
+        assert (tmp_path / "alone" / "map" / name).read_bytes() == (out / name).read_bytes(), name
+    assert not list(out.parent.glob(".map*"))
+
+
+def test_shares_of_other_code_or_whose_bands_are_gone_are_not_there(tall, tmp_path, monkeypatch):
+    out = tmp_path / "map"
+    for number in (1, 2):
+        run(tall, out, "--splits", 2, "--split", number)
+    with monkeypatch.context() as patch:
+        patch.setattr("thalweg.predict.several.code_sha256", lambda _: "0" * 64)
+        with pytest.raises(ShareError, match=r"shares 1, 2 of 2 \(all rows\) .* or were predicted by other code"):
+            run(tall, out, "--splits", 2, "--merge")
+    next((tmp_path / ".map.unfinished").rglob("00000512.npy")).unlink()
+    with pytest.raises(ShareError, match=r"share 2 of 2 \(rows 512 to 1100 of tall\)"):
+        run(tall, out, "--splits", 2, "--merge")
+
+
+def test_shares_of_other_batches_than_the_newest_are_predicted_again(tall, tmp_path, monkeypatch):
+    """As on machines of two kinds: their bands lie in two folders, and no map is made of both."""
+    out = tmp_path / "map"
+    with monkeypatch.context() as patch:
+        patch.setattr("thalweg.infer.memory._BATCH_PX", {"cpu": 1 << 12})
+        run(tall, out, "--splits", 2, "--split", 1)
+    run(tall, out, "--splits", 2, "--split", 2)
+    with pytest.raises(ShareError, match=r"share 1 of 2 .* or in other batches than the rest"):
+        run(tall, out, "--splits", 2, "--merge")
+    run(tall, out, "--splits", 2, "--split", 1)
+    run(tall, out, "--splits", 2, "--merge")
+
+
+def test_maps_of_each_image_are_merged(tall, tmp_path):
+    for more in (("--split", 1), ("--split", 2), ("--merge",)):
+        run(tall, tmp_path / "shares", "--each", "--splits", 2, *more)
+    run(tall, tmp_path / "alone", "--each")
+    one, other = (tmp_path / name / "tall" / "probs.tif" for name in ("alone", "shares"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_no_map_is_made_while_a_share_is_at_work_and_no_share_begun_while_the_map_is_made(tall, tmp_path):
+    work = tmp_path / ".map.unfinished"
+    with taking(work, Share(2, 3)), taking(work, Share(3, 3)):
+        for more in (("--splits", 3, "--merge"), ()):
+            with pytest.raises(ShareError, match=r"^map cannot be made yet: process \d+ on \S+ predicts share 2 of 3; process \d+ on \S+ predicts share 3 of 3; wait for it, and run this again$"):  # fmt: skip
+                run(tall, tmp_path / "map", *more)
+        with pytest.raises(ShareError, match=r"^process \d+ on \S+ predicts share 2 of 3 of map already; wait for it, or end"):  # fmt: skip
+            run(tall, tmp_path / "map", "--splits", 3, "--split", 2)
+    with making(work):
+        with pytest.raises(ShareError, match=r"map is just being made by another call; wait for it"):
+            run(tall, tmp_path / "map", "--splits", 3, "--split", 2)
+        with pytest.raises(ShareError, match=r"map cannot be made yet: another call makes it; wait for it"):
+            run(tall, tmp_path / "map")
+    run(tall, tmp_path / "map")
+    assert [path.name for path in tmp_path.iterdir()] == ["map"], "nothing of what was on the way"
+
+
+def test_a_share_that_comes_when_the_map_was_just_made_leaves_nothing(tall, tmp_path, monkeypatch):
+    """The map appears after the call's first look, before it holds its share."""
+    out, looks = tmp_path / "map", []
+    exists = type(out).exists
+    monkeypatch.setattr(type(out), "exists", lambda path, **more: exists(path, **more) or (path == out and len(looks) > 0) or (path == out and looks.append(1) is not None))  # fmt: skip
+    assert "predicted split 1 of 2" in run(tall, out, "--splits", 2, "--split", 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_share_holds_nothing(tall, tmp_path):
+    code = "import os, signal, sys, pathlib; from thalweg.predict.shares import Share, taking\nwith taking(pathlib.Path(sys.argv[1]), Share(1, 2)): os.kill(os.getpid(), signal.SIGKILL)"  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / ".map.unfinished"], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (tmp_path / ".map.unfinished/share-1-of-2.holder").is_file()
+    run(tall, tmp_path / "map")
+
+
+def test_a_disk_without_locks_is_said(tmp_path, monkeypatch):
+    def none(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("thalweg.predict.shares.fcntl.flock", none)
+    with pytest.warns(DegradedDataWarning, match=r"lies on a disk without locks .*; see yourself that no share is"), making(tmp_path):  # fmt: skip
+        pass

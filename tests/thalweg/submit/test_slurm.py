@@ -6,12 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import slurm_cluster
+from image_builder import World, make_raster
 from member_builder import classes, make_places, member, places, train_params
 from test_repro import Project
 
-from thalweg.submit import jobs
+from thalweg.submit import jobs, shares
 from thalweg.submit.order import Order
 from thalweg.train import train_member
 
@@ -37,7 +39,7 @@ def test_the_scheduler_itself_checks_the_specs(cluster, tmp_path):
     order = Order(before=("split",), waves=(("train@a", "train@b"),), only=None)
     given = jobs.Resources(nodes=1, processes=1, gpus=0, cpus=1, memory_gib=1, hours=2, at_once=1, options={"partition": "main"})  # fmt: skip
     (tmp_path / "runs").mkdir()
-    for job in jobs.plan(order, Path("runs")):
+    for job in [*jobs.plan(order, Path("runs")), *shares.plan(Path("runs"), [1, 3], ("--splits=3", "--", "a b"))]:
         spec = jobs.render("slurm", job, given, tmp_path, Path("runs"))
         words = ["sbatch", "--test-only"]
         done = subprocess.run(words, input=spec, env=cluster, text=True, capture_output=True, check=False)
@@ -61,6 +63,43 @@ def test_a_pipeline_goes_through_it(cluster, tmp_path):
     assert (project.home / "maps/main/classes.tif").is_file(), logs
     assert {path.name for path in folder.glob("wave-0.*.log")} == {"wave-0.0.log", "wave-0.1.log", "wave-0.2.log"}
     assert {path.name for path in (folder / "receipts").iterdir()} == {"train@unet", "train@fcn", "yardstick@boosting"}
+
+
+def test_an_array_of_three_shares_and_the_map_after_it(cluster, tmp_path):
+    world = World(tmp_path / "world")
+    planes = np.random.default_rng(5).integers(500, 4000, (4, 1100, 70)).astype("int16")
+    image = make_raster(tmp_path / "tall & thin's.tif", planes, crs=world.scene.record.crs, pixel=60.0)
+    env = cluster | {"PATH": f"{Path(sys.executable).parent}:{cluster['PATH']}", "OMP_NUM_THREADS": "1"}
+
+    def predict(*more: str) -> str:
+        words = [sys.executable, "-m", "thalweg.cli", "predict", world.model, image, "--bands", "B02=1,B03=2,B04=3,B8A=4",
+                 "--scale", "0.0001", "--device", "cpu", *more]  # fmt: skip
+        return subprocess.run(words, cwd=tmp_path, env=env, text=True, capture_output=True, check=True).stdout
+
+    jobs_of = (
+        "--out",
+        "by jobs",
+        "--splits",
+        "3",
+        "--submit",
+        "slurm",
+        "--cpus",
+        "1",
+        "--node-gib",
+        "1",
+        "--hours",
+        "1",
+    )
+    said = predict(*jobs_of)
+    (folder,) = (tmp_path / "runs/submit").iterdir()
+    slurm_cluster.wait_for(json.loads((folder / "sent.json").read_text())["merge"], cluster, 900)
+    logs = {path.name: path.read_text() for path in sorted(folder.glob("*.log"))}
+    assert set(logs) == {"share.0.log", "share.1.log", "share.2.log", "merge.log"}, said
+    assert "predicted split 2 of 3" in logs["share.1.log"]
+    assert "mapped 1 image by one; open by jobs/classes.tif" in logs["merge.log"], logs
+    predict("--out", "by one")
+    for name in ("classes.tif", "probs.tif", "uncertainty.tif"):
+        assert (tmp_path / "by jobs" / name).read_bytes() == (tmp_path / "by one" / name).read_bytes(), name
 
 
 def test_processes_that_srun_starts_train_as_one(cluster, tmp_path):

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+from scheduler_stub import ENDINGS, FOLDER, OPTIONS, RUNS, resources, stub
 from test_repro import ROOT, Project
 
-from thalweg.commands.submit import _pairs
+from thalweg.commands.scheduled import to_options
 from thalweg.errors import ParamsError, SceneError, StageError
 from thalweg.submit import jobs, receipts, run
 from thalweg.submit import order as orders
@@ -20,21 +21,8 @@ from thalweg.submit.order import Order
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value")  # of pygtrie, in DVC's own graph
 GOLDEN = Path(__file__).parent / "golden"
-FOLDER = Path("runs/submit/2026-01-01T000000")
 ORDER = Order(before=("fetch", "preprocess@s2_60m", "split"), waves=(("train@fcn", "train@judge", "yardstick@boosting"), ("train@unet",)), only=None)  # fmt: skip
 PREPARED = ORDER.model_copy(update={"before": ()})
-OPTIONS = {
-    "slurm": {"partition": "gpu", "account": "lab"},
-    "aws_batch": {"queue": "gpu-queue", "definition": "thalweg:3"},
-    "run_ai": {"project": "rivers", "image": "registry.example.org/thalweg:1", "claim": "shared"},
-}
-ENDINGS = {"slurm": "sh", "aws_batch": "json", "run_ai": "yaml"}
-
-
-def resources(**changes) -> jobs.Resources:
-    values = {"nodes": 1, "processes": 2, "gpus": 2, "cpus": 16, "memory_gib": 64, "hours": 24, "at_once": 2,
-              "options": OPTIONS["slurm"]}  # fmt: skip
-    return jobs.Resources(**(values | changes))
 
 
 @pytest.fixture
@@ -45,8 +33,9 @@ def elsewhere(monkeypatch):
 
 def specs(name: str, order: Order, **changes) -> dict[str, str]:
     given = resources(options=OPTIONS[name], **changes)
-    jobs.check(name, order, given)
-    return {job.name: jobs.render(name, job, given, Path("/shared/rivers"), FOLDER) for job in jobs.plan(order, FOLDER)}
+    planned = jobs.plan(order, FOLDER)
+    jobs.check(name, planned, given)
+    return {job.name: jobs.render(name, job, given, Path("/shared/rivers"), FOLDER) for job in planned}
 
 
 @pytest.mark.usefixtures("elsewhere")
@@ -109,31 +98,27 @@ def test_specs_are_what_their_readers_read():
 )
 def test_what_a_scheduler_needs_and_cannot_do(name, order, changes, said):
     with pytest.raises(StageError, match=said):
-        jobs.check(name, order, resources(**changes))
+        jobs.check(name, jobs.plan(order, FOLDER), resources(**changes))
 
 
 def test_aws_has_a_longest_array():
     many = Order(before=(), waves=(tuple(f"train@m{k}" for k in range(10_001)),), only=None)
-    with pytest.raises(StageError, match=r"takes 10000 tasks in an array; choose some by --only"):
-        jobs.check("aws_batch", many, resources(options=OPTIONS["aws_batch"]))
+    with pytest.raises(
+        StageError, match=r"takes 10000 tasks in an array; choose some by --only, or give fewer --splits"
+    ):
+        jobs.check("aws_batch", jobs.plan(many, FOLDER), resources(options=OPTIONS["aws_batch"]))
 
 
 def test_options_have_values():
-    assert _pairs(["constraint=a100|h100", "comment=a=b"]) == {"constraint": "a100|h100", "comment": "a=b"}
+    assert to_options(["constraint=a100|h100", "comment=a=b"]) == {"constraint": "a100|h100", "comment": "a=b"}
     with pytest.raises(ParamsError, match=r"--set partition names no value; give --set NAME=VALUE"):
-        _pairs(["partition"])
+        to_options(["partition"])
 
 
 @pytest.mark.parametrize("name", run.INDICES)
 def test_schedulers_say_which_task_this_is(name):
     assert run.index({name: "7", "HOME": "/"}) == 7
     assert run.index({"HOME": "/"}) == 0
-
-
-def stub(home: Path, name: str, text: str) -> None:
-    home.mkdir(exist_ok=True)
-    (home / name).write_text(text)
-    (home / name).chmod(0o755)
 
 
 @pytest.fixture
@@ -270,29 +255,6 @@ def test_a_task_that_cannot_start_has_ended_all_the_same(plain):
     run.wait(plain / "folder", ["train@unet"], None)
     run.wait(plain / "folder", ["train@unet", "train@fcn"], -1.0)
     assert run.record(plain, plain / "folder", Order(before=(), waves=(("train@unet",),), only=None)) == ["train@unet"]
-
-
-RUNS = """#!{python}
-# sbatch that runs jobs one after the other, tasks of arrays too, and lets dependencies fail as SLURM does
-import json, os, pathlib, re, subprocess, sys
-home = pathlib.Path(__file__).parent
-ended = json.loads((home / "ended").read_text()) if (home / "ended").exists() else {{}}
-number = str(101 + len(ended))
-script = pathlib.Path(sys.argv[-1]).read_text()
-wanted = re.search(r"--dependency=(\\w+):(\\d+)", " ".join(sys.argv))
-codes = [1]
-if wanted is None or wanted[1] == "afterany" or ended[wanted[2]] == 0:
-    array = re.search(r"--array=0-(\\d+)", script)
-    codes = []
-    for task in range(int(array[1]) + 1 if array else 1):
-        more = {{"SLURM_ARRAY_TASK_ID": str(task)}} if array else {{}}
-        done = subprocess.run(["bash"], input=script, text=True, env=os.environ | more, capture_output=True)
-        (home / f"{{number}}.{{task}}.log").write_text(done.stdout + done.stderr)
-        codes.append(done.returncode)
-ended[number] = max(codes)
-(home / "ended").write_text(json.dumps(ended))
-print(number)
-"""
 
 
 @pytest.mark.slow

@@ -7,18 +7,18 @@ Source: https://docs.aws.amazon.com/batch/latest/APIReference/API_SubmitJob.html
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from thalweg.errors import StageError
-from thalweg.submit.jobs import WAVE, Job, Resources
-from thalweg.submit.order import Order
+from thalweg.submit.jobs import Job, Resources
 
 NEEDS = ("queue", "definition")
 TEMPLATE = "aws_batch.json.j2"
 MOST = 10_000
 
 
-def check(order: Order, resources: Resources) -> None:
+def check(planned: Sequence[Job], resources: Resources) -> None:
     """Refuses what Batch does not do.
 
     Raises:
@@ -26,13 +26,13 @@ def check(order: Order, resources: Resources) -> None:
     """
     if resources.nodes > 1:
         raise StageError("AWS Batch has no arrays of tasks on several nodes; set train.num_nodes to 1")
-    if max(len(wave) for wave in order.waves) > MOST:
-        raise StageError(f"AWS Batch takes {MOST} tasks in an array; choose some by --only")
+    if max(job.tasks for job in planned) > MOST:
+        raise StageError(f"AWS Batch takes {MOST} tasks in an array; choose some by --only, or give fewer --splits")
 
 
 def words(job: Job, resources: Resources) -> list[str]:  # noqa: ARG001 - what other schedulers need
     """More of a job's command."""
-    return ["--forgive"] if job.name.startswith(WAVE) else []
+    return ["--forgive"] if job.tasks else []
 
 
 def command(path: Path, before: str | None, whatever: bool) -> list[str]:  # noqa: ARG001 - see the module

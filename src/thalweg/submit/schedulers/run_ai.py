@@ -7,23 +7,23 @@ Source: https://docs.nvidia.com/run-ai (setting the default scheduler: `schedule
 https://kubernetes.io/docs/concepts/workloads/controllers/job/ (Indexed, backoffLimitPerIndex, podFailurePolicy).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from thalweg.errors import StageError
-from thalweg.submit.jobs import WAVE, Job, Resources
-from thalweg.submit.order import Order
+from thalweg.submit.jobs import PREPARE, Job, Resources
 
 NEEDS = ("project", "image", "claim")
 TEMPLATE = "run_ai.yaml.j2"
 
 
-def check(order: Order, resources: Resources) -> None:
+def check(planned: Sequence[Job], resources: Resources) -> None:
     """Refuses what it does not do.
 
     Raises:
         StageError: Scenes or split are not up to date, or tasks want several nodes.
     """
-    if order.before:
+    if any(job.name == PREPARE for job in planned):
         raise StageError(
             "Run:AI has no order among jobs, and tasks that wait for scenes would hold their GPUs; run `dvc repro "
             "split` first, and submit again"
@@ -36,7 +36,7 @@ def words(job: Job, resources: Resources) -> list[str]:
     """More of a job's command: what it waits for, and how long at most."""
     if job.wave is None:
         return []
-    return ["--wait-for", str(job.wave), *([] if job.name.startswith(WAVE) else ["--hours", str(2 * resources.hours)])]
+    return ["--wait-for", str(job.wave), *([] if job.tasks else ["--hours", str(2 * resources.hours)])]
 
 
 def command(path: Path, before: str | None, whatever: bool) -> list[str]:  # noqa: ARG001 - see the module

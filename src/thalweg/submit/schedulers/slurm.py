@@ -3,22 +3,22 @@
 Source: https://slurm.schedmd.com/sbatch.html (array, dependency, requeue, kill-on-invalid-dep).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from thalweg.submit.jobs import WAVE, Job, Resources
-from thalweg.submit.order import Order
+from thalweg.submit.jobs import Job, Resources
 
 NEEDS: tuple[str, ...] = ()
 TEMPLATE = "slurm.sh.j2"
 
 
-def check(order: Order, resources: Resources) -> None:
+def check(planned: Sequence[Job], resources: Resources) -> None:
     """It can do all."""
 
 
 def words(job: Job, resources: Resources) -> list[str]:
     """More of a job's command: of several nodes, srun starts the processes; of one, the first process does."""
-    if resources.nodes > 1 and job.name.startswith(WAVE):
+    if resources.nodes > 1 and job.tasks:
         return ["--launch", "srun --kill-on-bad-exit=1"]
     return []
 
