@@ -5,7 +5,10 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +152,22 @@ def test_an_ensemble_is_not_handed_over(tall, tmp_path, monkeypatch):
         call(*words(tall, "--splits", 3, "--submit", "slurm"))
 
 
+@contextmanager
+def held(work: Path, share: Share, until: Path) -> Iterator[None]:
+    """Another process holds a share until there is some file."""
+    code = ("import pathlib, sys, time; from thalweg.predict.shares import Share, taking\n"
+            "with taking(pathlib.Path(sys.argv[1]), Share(*map(int, sys.argv[2:4]))):\n"
+            "    print('held', flush=True)\n"
+            "    while not pathlib.Path(sys.argv[4]).exists(): time.sleep(0.1)")  # fmt: skip
+    words = [sys.executable, "-c", code, work, str(share.number), str(share.of), until]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
 @pytest.mark.slow
 def test_an_array_and_the_map_after_it_and_what_failed_alone_again(tall, tmp_path, monkeypatch):
     """Share 2 fails, since somebody holds it: Batch starts the map's job all the same, which says what is missing."""
@@ -160,7 +179,7 @@ def test_an_array_and_the_map_after_it_and_what_failed_alone_again(tall, tmp_pat
     stub(bin_folder, "sbatch", RUNS.format(python=sys.executable))
     monkeypatch.setenv("PATH", f"{bin_folder}:{os.environ['PATH']}")
 
-    with taking(home / ".map of it.unfinished", Share(2, 3)):
+    with held(home / ".map of it.unfinished", Share(2, 3), until=bin_folder / "id-0.1.log"):
         said = call(*words(tall, "--splits", 3, "--submit", "aws_batch", "--set", "queue=q", "--set", "definition=d"))
     assert "shares 1-3 of 3" in said
     assert list(json.loads((bin_folder / "ended").read_text()).values()) == [0, 1]
