@@ -18,7 +18,10 @@ from hypothesis import strategies as st
 from image_builder import World, call, make_raster
 from ruamel.yaml import YAML
 from scheduler_stub import AWS, ENDINGS, FOLDER, OPTIONS, RUNS, resources, stub
+from typer.main import get_command
 
+from thalweg.cli import app
+from thalweg.commands.scheduled import words_of
 from thalweg.errors import ImageError, ParamsError, StageError
 from thalweg.predict.shares import Share, taking
 from thalweg.submit import jobs, shares
@@ -94,6 +97,23 @@ def test_ranges_by_hand():
 @given(st.lists(st.integers(1, 500), unique=True).map(sorted))
 def test_ranges_say_what_they_were_made_of(numbers):
     assert shares.from_ranges(shares.to_ranges(numbers)) == numbers
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ["m", "a b.tif", "c.tif"],
+        ["m", "a.tif", "--tta", "--each", "--offset", "-1000", "--scale", "1e-4", "--resample", "--aoi", "./x/y.gpkg"],
+        ["--elevation", "a b", "--elevation=--c", "--out", "", "--splits", "3", "--", "-m", "--tta", "--"],
+        ["m", "a.tif", "--date", "2025-10-03", "--bands", "B02=1,B03='2'", "--memory-gib", "0.1", "--overlap", "0.30000000000000004"],
+    ],
+)  # fmt: skip
+def test_a_commands_words_said_again_mean_the_same(said):
+    command = get_command(app).commands["predict"]
+    once = command.make_context("predict", [*said])
+    again = words_of(once, ())
+    assert command.make_context("predict", [*again]).params == once.params
+    assert not any(word.startswith("--splits") for word in words_of(once, ("splits",)))
 
 
 @pytest.fixture(scope="module")
