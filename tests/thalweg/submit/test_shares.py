@@ -27,7 +27,7 @@ from thalweg.predict.shares import Share, taking
 from thalweg.submit import jobs, shares
 
 GOLDEN = Path(__file__).parent / "golden" / "predict"
-WORDS = ("--bands=B02=1,B03=2", "--offset=-1000.0", "--out=maps of May/it's", "--splits=8", "--", "models/unet", "a b.tif", "$HOME/*.SAFE")  # fmt: skip
+WORDS = ("--bands=B02=1,B03=2", "--offset=-1000.0", "--out=maps of May/it's", "--splits=8", "--", "models/unet", "a b.tif", "$HOME/*.SAFE", "$(HOSTNAME)$$")  # fmt: skip
 
 
 @pytest.fixture
@@ -58,10 +58,12 @@ def test_specs_are_the_golden_files(name):
 
 @pytest.mark.usefixtures("elsewhere")
 def test_words_are_the_same_behind_every_schedulers_quotes():
-    """The last line of bash; what `sh -c` gets; a list of a pod."""
+    """The last line of bash; what `sh -c` gets; a list of a pod, where $$ is $ and $(NAME) a variable."""
     of_bash = shlex.split(specs("slurm", [1, 2])["share"].splitlines()[-1])
     of_sh = shlex.split(json.loads(specs("aws_batch", [1, 2])["share"])["containerOverrides"]["command"][2])
     of_pod = YAML(typ="safe").load(specs("run_ai", [1, 2])["share"])["spec"]["template"]["spec"]["containers"][0]["command"]  # fmt: skip
+    assert not re.search(r"(?<!\$)(\$\$)*\$\(", " ".join(of_pod)), "no variable that Kubernetes would put in"
+    of_pod = [word.replace("$$", "$") for word in of_pod]
     for words in (of_bash, of_sh, of_pod):
         assert tuple(words[-len(WORDS) :]) == WORDS
         assert words[-len(WORDS) - 1] == "--", "what is said of the job itself stands before"

@@ -2,9 +2,10 @@
 
 Kubernetes knows no order among jobs: each waits for the marks that the tasks before it leave on the shared disk, a
 claim that is mounted where the project's folder lies. What has to be prepared is prepared before, since waiting tasks
-hold their GPUs.
+hold their GPUs. In a pod's command $$ stands for $, since $(NAME) is a variable's value there.
 Source: https://docs.nvidia.com/run-ai (setting the default scheduler: `schedulerName: runai-scheduler`);
-https://kubernetes.io/docs/concepts/workloads/controllers/job/ (Indexed, backoffLimitPerIndex, podFailurePolicy).
+https://kubernetes.io/docs/concepts/workloads/controllers/job/ (Indexed, backoffLimitPerIndex, podFailurePolicy),
+…/reference/kubernetes-api/workload-resources/pod-v1/ (Container.command).
 """
 
 from collections.abc import Sequence

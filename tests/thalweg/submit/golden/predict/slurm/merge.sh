@@ -12,4 +12,4 @@
 #SBATCH --account=lab
 #SBATCH --partition=gpu
 export PATH=/shared/rivers/.venv/bin:"$PATH" DVC_NO_ANALYTICS=1
-exec /shared/rivers/.venv/bin/python -m thalweg.cli submitted merge runs/submit/2026-01-01T000000 1-3,7 -- --bands=B02=1,B03=2 --offset=-1000.0 '--out=maps of May/it'"'"'s' --splits=8 -- models/unet 'a b.tif' '$HOME/*.SAFE'
+exec /shared/rivers/.venv/bin/python -m thalweg.cli submitted merge runs/submit/2026-01-01T000000 1-3,7 -- --bands=B02=1,B03=2 --offset=-1000.0 '--out=maps of May/it'"'"'s' --splits=8 -- models/unet 'a b.tif' '$HOME/*.SAFE' '$(HOSTNAME)$$'
