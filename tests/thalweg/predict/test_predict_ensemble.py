@@ -57,8 +57,12 @@ def test_a_product_is_mapped_as_the_stage_does(world, tmp_path):
 
 
 def test_rows_of_an_ensemble_are_not_split_between_calls(world, tmp_path):
-    with pytest.raises(ImageError, match=r"main is an ensemble, whose rows are not split between calls; map by one of"):
-        call("predict", world.root / "ensembles" / "main", world.safe, "--out", tmp_path / "map", "--splits", 2)
+    words = ("predict", world.root / "ensembles" / "main", world.safe, "--out", tmp_path / "map", "--splits", 2)
+    for more in ((), ("--merge",), ("--submit", "slurm")):
+        with pytest.raises(
+            ImageError, match=r"main is an ensemble, whose rows are not split between calls; map by one"
+        ):
+            call(*words, *more)
 
 
 def test_scenes_of_both_grids_are_given_to_the_members_that_read_them(world, tmp_path):

@@ -24,7 +24,7 @@ from thalweg.cli import app
 from thalweg.commands.scheduled import words_of
 from thalweg.errors import ImageError, ParamsError, StageError
 from thalweg.predict.shares import Share, taking
-from thalweg.submit import jobs, shares
+from thalweg.submit import jobs, run, shares
 
 GOLDEN = Path(__file__).parent / "golden" / "predict"
 WORDS = ("--bands=B02=1,B03=2", "--offset=-1000.0", "--out=maps of May/it's", "--splits=8", "--", "models/unet", "a b.tif", "$HOME/*.SAFE", "$(HOSTNAME)$$")  # fmt: skip
@@ -145,6 +145,21 @@ def test_a_dry_run_prints_specs_and_calls_and_does_nothing(tall, tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("each", [(), ("--each",)])
+def test_only_shares_that_are_not_finished_are_handed_over(tall, tmp_path, monkeypatch, each):
+    monkeypatch.chdir(tmp_path)
+    again = words(tall, "--splits", 3, "--submit", "slurm", "--dry-run", *each)
+    call(*words(tall, "--splits", 3, "--split", 2, *each))
+    said = call(*again)
+    assert "#SBATCH --array=0-1\n" in said
+    assert re.search(r"submitted share runs/submit/\S+ 1,3 -- ", said)
+    for number in (1, 3):
+        call(*words(tall, "--splits", 3, "--split", number, *each))
+    said = call(*again)
+    assert [line.rpartition("/")[2] for line in said.splitlines() if line.startswith("$ ")] == ["merge.sh"]
+    assert "--dependency" not in said
+
+
 @pytest.mark.parametrize(
     ("more", "kind", "said"),
     [
@@ -167,7 +182,7 @@ def test_what_does_not_go_together_says_so(tall, tmp_path, monkeypatch, more, ki
         call(*words(tall, *more))
 
 
-def test_an_ensemble_is_not_handed_over(tall, tmp_path, monkeypatch):
+def test_a_map_that_is_there_is_not_handed_over(tall, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "map of it").mkdir()
     with pytest.raises(ImageError, match=r"map of it is there already; remove it, or give another --out"):
@@ -210,6 +225,10 @@ def test_an_array_and_the_map_after_it_and_what_failed_alone_again(tall, tmp_pat
     assert "share 2 is not finished (exit code 1)" in failed
     assert "share 2 of 3 (rows 256 to 768 of tall & thin's) did not come to an end" in " ".join(merged.split())
     assert not (home / "map of it").exists()
+    [folder] = (home / "runs/submit").iterdir()
+    ended = {path.name: path.read_text() for path in (folder / "ended").iterdir()}
+    assert ended == {"share-1": "0", "share-2": "1", "share-3": "0"}, "what Run:AI's last job waits for"
+    run.wait(folder, map(shares.name_of, (1, 2, 3)), None)
 
     (bin_folder / "ended").unlink()
     said = call(*words(tall, "--splits", 3, "--submit", "slurm"))
