@@ -15,6 +15,7 @@ from thalweg.predict.shares import (
     Kept,
     Mark,
     Share,
+    agreed,
     making,
     read_finished,
     taking,
@@ -110,7 +111,8 @@ def _predict(order: Order, place: Path, share: Share, shown: Shown) -> None:
     kept: dict[str, Kept] = {}
     for name, scene in scenes.items():
         job = SceneJob.of(scene, order.settings.how(card), names, order.settings.area(scene.grid), {}, place / STATES)
-        [part] = job.plan(members, order.settings.memory_gib)
+        [alone] = job.plan(members, order.settings.memory_gib)
+        part = agreed(place, name, predictor.device.type, alone)
         states = {one: state for one in part.members if (state := job.state_of(one, predictor, part))}
         height = scene.grid.shape_yx[0]
         start, stop = share.rows(height)
@@ -126,8 +128,9 @@ def _check_all(out: Path, marks: Mapping[int, Mark], of: int) -> None:
         which = f"share{'s' * (len(missing) > 1)} {', '.join(map(str, missing))} of {of}"
         raise ShareError(
             f"{out} cannot be made: {which} ({to_rows(marks, missing, of)}) did not come to an end, or were predicted "
-            f"by other code or in other batches than the rest; run the same command with --split {missing[0]} instead "
-            "of --merge, and so on, or with --submit, which hands over the missing shares alone"
+            "by other code or on another kind of device than the rest; run the same command with "
+            f"--split {missing[0]} instead of --merge, and so on, or with --submit, which hands over the missing "
+            "shares alone"
         )
 
 

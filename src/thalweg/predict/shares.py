@@ -11,17 +11,17 @@ import socket
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from thalweg.errors import DegradedDataWarning, ShareError
-from thalweg.infer.memory import BAND_PX
+from thalweg.infer.memory import BAND_PX, Group
 from thalweg.infer.state import State
 from thalweg.manifest import Record, read_record, write_record
 
-MARKS, STATES = "shares", "state"
+MARKS, STATES, BATCHES = "shares", "state", "batches"
 _REMEDY = "predict the share again"
 _WAIT_S = 5.0
 """For one who only looks whether a share is held."""
@@ -59,13 +59,45 @@ class Mark(Record):
     images: dict[str, Kept]
 
 
+class Batches(Record):
+    """In what batches an image is predicted."""
+
+    device: str
+    """Kind of device."""
+    windows: dict[str, int]
+    """Edge of a window, pixels → windows per batch."""
+
+
+def agreed(place: Path, image: str, device: str, part: Group) -> Group:
+    """A plan with the batches of the first share of an image, if that is predicted on this kind of device.
+
+    The last bits depend on them, and they on how much of an accelerator's memory is free just then.
+
+    Args:
+        place: Folder of what is on the way.
+        image: Its name.
+        device: Kind of device here.
+        part: What would be done alone.
+    """
+    path = place / BATCHES / f"{image}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        if not path.is_file():
+            windows = {str(size): count for size, count in part.batches.items()}
+            write_record(Batches(device=device, windows=windows), path)
+        first = read_record(Batches, path, _REMEDY)
+    if first.device != device:
+        return part
+    return replace(part, batches={int(size): count for size, count in first.windows.items()})
+
+
 def write_mark(place: Path, share: Share, mark: Mark) -> None:
     """Says that a share is finished."""
     write_record(mark, _mark(place, share))
 
 
 def read_finished(place: Path, of: int, code: str) -> dict[int, Mark]:
-    """Shares that are finished, by number: their bands are there, of this code, and in the same batches as the newest.
+    """Shares that are finished, by number: their bands are there, of this code, and of one kind with the newest.
 
     Args:
         place: Folder of what is on the way.

@@ -163,14 +163,29 @@ def test_shares_of_other_code_or_whose_bands_are_gone_are_not_there(tall, tmp_pa
         run(tall, out, "--splits", 2, "--merge")
 
 
-def test_shares_of_other_batches_than_the_newest_are_predicted_again(tall, tmp_path, monkeypatch):
-    """As on machines of two kinds: their bands lie in two folders, and no map is made of both."""
+def test_shares_predict_in_the_batches_of_the_first(tall, tmp_path, monkeypatch, seen):
+    """On a machine that would take fewer windows at once, as when an accelerator's memory is less free."""
+    out = tmp_path / "map"
+    run(tall, out, "--splits", 2, "--split", 1)
+    largest = max(seen)
+    seen.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr("thalweg.infer.memory._BATCH_PX", {"cpu": 1 << 11})  # two windows of 32
+        run(tall, out, "--splits", 2, "--split", 2)
+    assert max(seen) == largest > 2
+    run(tall, out, "--splits", 2, "--merge")
+
+
+def test_shares_of_another_kind_of_device_than_the_newest_are_predicted_again(tall, tmp_path, monkeypatch):
+    """Their bands lie in two folders, and no map is made of both."""
     out = tmp_path / "map"
     with monkeypatch.context() as patch:
         patch.setattr("thalweg.infer.memory._BATCH_PX", {"cpu": 1 << 12})
         run(tall, out, "--splits", 2, "--split", 1)
+    [agreed] = tmp_path.glob(".map.unfinished/*/batches/tall.json")
+    agreed.write_text(agreed.read_text().replace('"cpu"', '"cuda"'))
     run(tall, out, "--splits", 2, "--split", 2)
-    with pytest.raises(ShareError, match=r"share 1 of 2 .* or in other batches than the rest"):
+    with pytest.raises(ShareError, match=r"share 1 of 2 .* or on another kind of device than the rest"):
         run(tall, out, "--splits", 2, "--merge")
     run(tall, out, "--splits", 2, "--split", 1)
     run(tall, out, "--splits", 2, "--merge")
