@@ -1,25 +1,34 @@
-"""The split as a drawing: blocks on the ground, coloured by part, those that touch drawn together."""
+"""The split as a drawing: blocks and ruled scenes on the ground, coloured by part, those that touch drawn together."""
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import shapely
+from shapely.geometry.polygon import orient
 
 from thalweg.errors import StageError
+from thalweg.ruled import Ruled
 
 MAX_PIECES = 12
 DEGREE_KM = 111.195
 """Length of a degree of latitude on the sphere of the split's blocks."""
 
-Blocks = list[tuple[str, shapely.Polygon]]
-"""Part and outline in degrees."""
+
+class Outline(NamedTuple):
+    """Ground of one part, in degrees."""
+
+    part: str
+    polygon: shapely.Polygon
+    ruled: bool = False
+    """Of whole scenes that a rule names, not a block."""
 
 
 class BlockPiece(NamedTuple):
-    """Blocks that lie together, in kilometres from their north-western corner."""
+    """Ground that lies together, in kilometres from their north-western corner."""
 
     place: str
     view_box: str
@@ -28,74 +37,104 @@ class BlockPiece(NamedTuple):
     width_percent: float
     """Of the widest piece's width."""
     outlines: dict[str, str]
-    """Part → SVG path."""
+    """Part → SVG path of its blocks."""
+    ruled: dict[str, str]
+    """Part → SVG path of the scenes that a rule names, to be drawn over the blocks, which reach beyond scenes."""
 
 
 class BlockMap(NamedTuple):
-    """The blocks of the split."""
+    """The ground of the split."""
 
     pieces: tuple[BlockPiece, ...]
     hidden: int
     counts: dict[str, int]
     """Part → blocks, of all pieces."""
+    scenes: Mapping[str, int]
+    """Part → whole scenes that a rule names."""
 
 
-def read_blocks(path: Path) -> BlockMap | None:
-    """The split's blocks, north up, those that touch drawn together; None where there is no file or no block.
+def read_blocks(path: Path, ruled: Ruled | None = None) -> BlockMap | None:
+    """The split's ground, north up, what touches drawn together; None where there is no file or no ground.
+
+    Args:
+        path: blocks.geojson.
+        ruled: What rules gave away scene by scene.
 
     Raises:
         StageError: The file is not what `split` writes.
     """
     if not path.is_file():
         return None
+    blocks, (grounds, scenes) = _read(path), ruled or Ruled((), {})
+    outlines = [*blocks, *(Outline(part, polygon, True) for part, polygon in grounds)]
+    if not outlines:
+        return None
+    groups = _touching(outlines, _reach(blocks or outlines))
+    widest = max(_size_km(group)[0] for group in groups[:MAX_PIECES])
+    pieces = tuple(_block_piece(group, widest) for group in groups[:MAX_PIECES])
+    parts = [block.part for block in blocks]
+    counts = {part: parts.count(part) for part in sorted(set(parts))}
+    return BlockMap(pieces, max(len(groups) - MAX_PIECES, 0), counts, scenes)
+
+
+def _read(path: Path) -> list[Outline]:
     try:
         features = json.loads(path.read_text("utf-8"))["features"]
-        blocks = [
-            (each["properties"]["part"], shapely.Polygon(each["geometry"]["coordinates"][0])) for each in features
+        return [
+            Outline(each["properties"]["part"], shapely.Polygon(each["geometry"]["coordinates"][0]))
+            for each in features
         ]
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise StageError(
             f"{path} holds no blocks with their part ({error!r}); run `dvc repro --force split`"
         ) from error
-    if not blocks:
-        return None
-    groups = _touching(blocks)
-    widest = max(_size_km(group)[0] for group in groups[:MAX_PIECES])
-    pieces = tuple(_block_piece(group, widest) for group in groups[:MAX_PIECES])
-    parts = [part for part, _ in blocks]
-    counts = {part: parts.count(part) for part in sorted(set(parts))}
-    return BlockMap(pieces, max(len(groups) - MAX_PIECES, 0), counts)
 
 
-def _touching(blocks: Blocks) -> list[Blocks]:
-    edge = max(polygon.bounds[3] - polygon.bounds[1] for _, polygon in blocks)
-    joined = shapely.union_all([polygon.buffer(edge / 2, join_style="mitre") for _, polygon in blocks])
-    tree = shapely.STRtree([polygon.representative_point() for _, polygon in blocks])
-    groups = [[blocks[k] for k in sorted(tree.query(area, "intersects"))] for area in shapely.get_parts(joined)]
+def _reach(outlines: list[Outline]) -> float:
+    """Half the height of the highest, degrees: what lies nearer to another is drawn with it."""
+    return max(each.polygon.bounds[3] - each.polygon.bounds[1] for each in outlines) / 2
+
+
+def _touching(outlines: list[Outline], reach: float) -> list[list[Outline]]:
+    joined = shapely.union_all([each.polygon.buffer(reach, join_style="mitre") for each in outlines])
+    tree = shapely.STRtree([each.polygon.representative_point() for each in outlines])
+    groups = [[outlines[k] for k in sorted(tree.query(area, "intersects"))] for area in shapely.get_parts(joined)]
     return sorted(groups, key=lambda group: (-len(group), _bounds(group)))
 
 
-def _block_piece(blocks: Blocks, widest_km: float) -> BlockPiece:
-    west, south, east, north = _bounds(blocks)
-    width, height = _size_km(blocks)
-    outlines: dict[str, str] = {}
-    for part, polygon in sorted(blocks, key=lambda block: (block[0], block[1].bounds)):
-        points = np.array(polygon.exterior.coords)[:-1, :2]
+def _block_piece(outlines: list[Outline], widest_km: float) -> BlockPiece:
+    west, south, east, north = _bounds(outlines)
+    width, height = _size_km(outlines)
+
+    def to_km(points: np.ndarray) -> np.ndarray:
         across, down = (points[:, 0] - west) / (east - west) * width, (north - points[:, 1]) * DEGREE_KM
-        outlines[part] = (
-            outlines.get(part, "") + f"M{'L'.join(f'{x:.2f} {y:.2f}' for x, y in zip(across, down, strict=True))}Z"
-        )
+        return np.stack([across, down], 1)
+
+    paths: dict[bool, dict[str, str]] = {False: {}, True: {}}
+    for each in sorted(outlines, key=lambda each: (each.part, each.polygon.bounds)):
+        drawn = paths[each.ruled]
+        drawn[each.part] = drawn.get(each.part, "") + _path(shapely.transform(each.polygon, to_km))
     place = say_place((west + east) / 2, (south + north) / 2)
-    return BlockPiece(place, f"0 0 {width:.2f} {height:.2f}", width, height, 100 * width / widest_km, outlines)
+    box = f"0 0 {width:.2f} {height:.2f}"
+    return BlockPiece(place, box, width, height, 100 * width / widest_km, paths[False], paths[True])
 
 
-def _bounds(blocks: Blocks) -> tuple[float, float, float, float]:
-    west, south, east, north = shapely.total_bounds([polygon for _, polygon in blocks])
+def _path(polygon: shapely.Polygon) -> str:
+    """An SVG path; holes turn the other way round, so that nothing fills them."""
+    rings = [polygon.exterior, *polygon.interiors]
+    if polygon.interiors:
+        turned = orient(polygon)
+        rings = [turned.exterior, *turned.interiors]
+    return "".join(f"M{'L'.join(f'{x:.2f} {y:.2f}' for x, y in list(ring.coords)[:-1])}Z" for ring in rings)
+
+
+def _bounds(outlines: list[Outline]) -> tuple[float, float, float, float]:
+    west, south, east, north = shapely.total_bounds([each.polygon for each in outlines])
     return float(west), float(south), float(east), float(north)
 
 
-def _size_km(blocks: Blocks) -> tuple[float, float]:
-    west, south, east, north = _bounds(blocks)
+def _size_km(outlines: list[Outline]) -> tuple[float, float]:
+    west, south, east, north = _bounds(outlines)
     return (east - west) * DEGREE_KM * math.cos(math.radians((south + north) / 2)), (north - south) * DEGREE_KM
 
 

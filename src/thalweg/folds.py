@@ -15,9 +15,10 @@ from thalweg.split.blocks import BlockTable
 from thalweg.split.build import read_grids, write_split
 from thalweg.split.earlier import check_first
 from thalweg.split.pieces import Pieces, tiles
-from thalweg.split.plan import Plan, apply_rules, dealt, free_scenes, official_parts
+from thalweg.split.plan import Plan, dealt, free_scenes, official_parts
 from thalweg.split.strata import shuffled
 from thalweg.split.units import Scenes, units_by, units_of
+from thalweg.split.whole import apply_rules
 
 ALL = ("train", "val", "test")
 

@@ -34,6 +34,7 @@ from thalweg.params.origin import Origin
 from thalweg.params.split import Split
 from thalweg.params.yardsticks import Yardstick
 from thalweg.pictures import Picture
+from thalweg.ruled import read_ruled
 from thalweg.standings import leading_key, over_seeds, read_standings, say_key, table
 from thalweg.worst import Worst, find_worst
 
@@ -117,7 +118,8 @@ def build_report(files: Files, plan: Plan, target: Path, failed: Sequence[str] =
         title=_title(plan.classes), plan=plan, failed=failed, version=thalweg.__version__, standings=standings,
         lead=lead, best=[row for row in (standings.best(lead, True), standings.best(lead, False)) if row],
         products=_products(files.raw), scenes=records, stats=_stats(files.split),
-        blocks=read_blocks(files.split / "blocks.geojson"), part_colors=PART_COLORS, keys=keys,
+        blocks=read_blocks(files.split / "blocks.geojson", read_ruled(scenes, files.split, plan.split)),
+        part_colors=PART_COLORS, keys=keys,
         tables={part: table(standings.rows, part, keys) for part in ("test", "val")},
         on_map={row.name: {part: table((row, *row.members), part, keys) for part in ("test", "val")}
                 for row in standings.rows if row.members},

@@ -17,22 +17,18 @@ from thalweg.classes import IGNORE
 from thalweg.errors import LeakError, RoundError
 from thalweg.grid import Grid
 from thalweg.manifest.chips import PARTS
-from thalweg.manifest.rounds import FROM_A_ROUND, RoundFolder
+from thalweg.manifest.rounds import RoundFolder
 from thalweg.params.split import Split
 from thalweg.split.blocks import BlockTable
 from thalweg.split.leak import LEARNT, Leak, Placed, nearest_leak
 from thalweg.split.outlines import ring_of
 from thalweg.split.units import Scenes
+from thalweg.split.whole import is_round_mask
 
 HELD_OUT = (PARTS["val"], PARTS["test"])
 """Parts that get no labels but drawn ones."""
 _SAME = 0.99
 """Least share of common ground at which two outlines are one block: they differ by rounding only."""
-
-
-def is_round_mask(name: str) -> bool:
-    """Whether a mask that a scene's record names came from an earlier round: rules on masks mean drawn ones."""
-    return name.startswith(FROM_A_ROUND)
 
 
 def check_first(scenes: Scenes) -> None:

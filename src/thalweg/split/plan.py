@@ -1,6 +1,5 @@
 """Who gets which ground: rules or official files first, then blocks, cells or scenes dealt to the parts."""
 
-import fnmatch
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -8,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from thalweg.errors import SplitError
 from thalweg.manifest.chips import PARTS
 from thalweg.manifest.rounds import RoundFolder
 from thalweg.manifest.scene import Scene
@@ -16,12 +14,13 @@ from thalweg.params.classes import Classes
 from thalweg.params.split import Split
 from thalweg.split.assign import assign, strata
 from thalweg.split.blocks import BlockTable
-from thalweg.split.earlier import check_kept, is_round_mask, kept_parts
+from thalweg.split.earlier import check_kept, kept_parts
 from thalweg.split.ground import Footprint
 from thalweg.split.official import Parts, read_official
 from thalweg.split.pieces import Pieces, even, tiles
 from thalweg.split.terrain import channel_of, terrain_of
 from thalweg.split.units import Scenes, Units, labelled_ground, one_each, units_by, units_of
+from thalweg.split.whole import apply_rules
 
 Deal = Callable[[BlockTable], list[str]]
 """Gives each unit of a table, whose parts do not count yet, its part."""
@@ -92,30 +91,6 @@ def dealt(scenes: Scenes, ruled: dict[str, str], units: Units, classes: Classes,
     return Plan(table, footprints, frozenset(wanted) - {"unused"})
 
 
-def apply_rules(scenes: Scenes, split: Split, every: bool = True) -> dict[str, str]:
-    """Scene name → part, for the scenes that a rule of the params assigns; the first rule that fits counts.
-
-    Args:
-        scenes: By grid and name.
-        split: Its rules.
-        every: Whether each rule must fit some scene; not so where some of the grids are left out.
-
-    Raises:
-        SplitError: A rule fits no scene.
-    """
-    everything = [scene for members in scenes.values() for scene in members.values()]
-    ruled: dict[str, str] = {}
-    for number, rule in enumerate(split.rules):
-        fits = [scene.name for scene in everything if _fits(scene, rule.scene, rule.mask)]
-        if not fits and every:
-            raise SplitError(
-                f"split.rules.{number} ({rule.scene or rule.mask}) fits none of {len(everything)} scenes, "
-                f"such as {everything[0].name}; correct the glob or remove the rule"
-            )
-        ruled = {**dict.fromkeys(fits, rule.part), **ruled}
-    return ruled
-
-
 def official_parts(scenes: Scenes, split: Split, classes: Classes) -> Parts:
     """What the official files say; nothing where the params name none."""
     if split.official is None:
@@ -165,9 +140,3 @@ def _tabled(scenes: Scenes, free: list[Scene], units: Units, classes: Classes, d
     if not len(codes):
         return table
     return replace(table, parts=np.array([PARTS[part] for part in deal(table)], np.uint8))
-
-
-def _fits(scene: Scene, name: str | None, mask: str | None) -> bool:
-    if name is not None:
-        return fnmatch.fnmatchcase(scene.name, name)
-    return any(fnmatch.fnmatchcase(path, mask or "") for path in scene.record.masks if not is_round_mask(path))
