@@ -6,9 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from manual_commands import ONLY_READ, PAGES, ROOT, Command, blocks, commands, fault, split
+from PIL import Image
+from report_builder import make_map
 from ruamel.yaml import YAML
+from scene_builder import make_scene
 
 from thalweg import params
 from thalweg.params.masks import Masks
@@ -143,3 +147,27 @@ def test_a_broken_link_would_fail_the_build(tmp_path, text):
     page = tmp_path / "docs/nights.md"
     page.write_text(f"{page.read_text('utf-8')}\n{text}\n")
     assert _build(tmp_path, tmp_path / "site").returncode == 1
+
+
+@pytest.mark.parametrize("picture", sorted((ROOT / "docs/images").glob("*.png")), ids=lambda path: path.stem)
+def test_no_picture_of_the_manual_has_a_blank_band(picture):
+    pixels = np.asarray(Image.open(picture).convert("RGB")).astype(int)
+    for rows in (pixels, pixels[::-1], pixels.swapaxes(0, 1), pixels.swapaxes(0, 1)[::-1]):
+        drawn = [bool((row != row[0]).any()) for row in rows]
+        assert drawn.index(True) <= 18
+
+
+def test_a_scene_of_a_map_is_drawn_to_the_edge(tmp_path):
+    make_map(tmp_path)
+    make_scene(tmp_path / "build/scenes/s2_60m", "S2A", shape=(40, 60), channels=("B04", "B8A"))
+    target = tmp_path / "drawn.png"
+    asked = [sys.executable, "docs/hooks/pictures.py", str(tmp_path), "main", "S2A", str(target)]
+    subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True)
+    pixels = np.asarray(Image.open(target).convert("RGB")).astype(int)
+    height, width = pixels.shape[:2]
+    assert width == pytest.approx(5 * 272.8, abs=1)  # image, mask, classes, probability, doubt, 2.48 inches each
+    column = pixels[:, int(2.5 * width / 5)]  # down through the classes: rows 15 to 19 of 40 are palaeochannel
+    blue, ground = ((column == color).all(1).sum() for color in ((0x1F, 0x6F, 0xB4), (0xE6, 0xE0, 0xD4)))
+    assert blue == pytest.approx((blue + ground) * 5 / 40, abs=2)
+    assert blue + ground == pytest.approx(272.8 * 40 / 60, abs=8)  # to the edge of the picture
+    assert height < blue + ground + 40  # a title and margins
