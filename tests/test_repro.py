@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
@@ -112,6 +113,46 @@ def test_first_run_leaves_a_map_a_report_and_a_clean_status(project):
 
 def test_no_change_runs_nothing(project):
     assert project.repro() == set()
+
+
+def test_an_editor_that_asks_dvc_finds_every_member(project):
+    """The calls of VS Code's extension, which knows a project by them alone, on a finished run that is committed.
+
+    Source: iterative/vscode-dvc, extension/src/cli/dvc/reader.ts and plots/model/collect.ts.
+    """
+    project.call("git", "add", "dvc.lock")
+    project.call("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "ran")
+    members = {"unet", "fcn", "boosting"}
+    scores = {*(f"metrics/{name}.json" for name in members), "metrics/ensemble/main.json", "plots/scores.json"}
+    for state in ask(project, "exp", "show", "--no-fetch", "-n", "1")[:2]:  # the workspace, and what is committed
+        found = state["data"]
+        assert set(found["metrics"]) == scores
+        assert not [file for each in ("params", "metrics") for file, held in found[each].items() if "error" in held]
+        assert {"unet", "fcn"} <= set(found["params"]["params.yaml"]["data"]["models"])
+        assert all(out["hash"] for out in found["outs"].values())
+    plots = ask(project, "plots", "diff", "workspace", "HEAD", "-o", ".dvc/tmp/plots", "--split")
+    assert not plots.get("errors")
+    named = YAML(typ="safe").load((project.home / "dvc.yaml").read_text())["plots"]
+    charts = {next(iter(plot)) for plot in named if isinstance(plot, dict)}
+    assert set(plots["data"]) == charts | {f"plots/panels/{name}.png" for name in members}
+    for name in charts:
+        [chart] = plots["data"][name]
+        anchors = chart["anchor_definitions"]
+        assert set(re.findall(r"<DVC_METRIC_\w+>", json.dumps(chart["content"]))) <= {*anchors, "<DVC_METRIC_COLOR>"}
+        shown = {(row["rev"], row["member"]) for row in anchors["<DVC_METRIC_DATA>"]}
+        trained = members if "epoch" not in anchors["<DVC_METRIC_X_LABEL>"] else members - {"boosting"}
+        assert shown == {(rev, member) for rev in ("workspace", "HEAD") for member in trained}
+    for name in set(plots["data"]) - charts:
+        assert [picture["revisions"] for picture in plots["data"][name]] == [["workspace"], ["HEAD"]]
+        assert all(Path(picture["url"]).stat().st_size > 1000 for picture in plots["data"][name])
+    files = ask(project, "data", "status", "--granular", "--unchanged")
+    assert not {"not_in_cache", "committed", "uncommitted"} & set(files)
+    assert {"models/unet/card.json", "maps/main/classes.tif", "report/index.html"} <= set(files["unchanged"])
+
+
+def ask(project: Project, *words: str) -> Any:
+    """What DVC answers as JSON."""
+    return json.loads(project.call("dvc", *words, "--json"))
 
 
 def test_a_member_is_cross_validated_alone_and_going_back_leaves_a_clean_status(project):
