@@ -26,7 +26,7 @@ from thalweg.manifest import write_record
 from thalweg.manifest.encoder import EncoderFigures
 from thalweg.params.classes import Classes
 from thalweg.params.fetch import Fetch
-from thalweg.params.split import Fractions, Split
+from thalweg.params.split import Fractions, Rule, Split
 from thalweg.plots import build_plots
 from thalweg.report import Files, Plan, build_report, score_keys
 
@@ -123,6 +123,14 @@ def test_split_scenes_and_provenance_are_told(run: Path):
     assert "S2A_SAMPLE" in text
     assert "0123abcd" in text
     assert "60 × 40 pixels of 60.0 m on the ground, WGS 84 / UTM zone 20S." in text
+
+
+def test_ground_that_a_rule_names_is_told_and_drawn(run: Path):
+    rules = (Rule(part="test", scene="*", mask=None),)
+    text = _build(run, replace(PLAN, split=SPLIT.model_copy(update={"rules": rules})))
+    assert "test, 1 scene by a rule" in text
+    assert re.search(r'<path d="M[^"]+Z" fill="#0072b2" stroke="#0072b2" stroke-width="3"', text)
+    assert "by a rule" not in _build(run)
 
 
 def test_an_empty_run_says_what_is_missing(tmp_path: Path):
