@@ -124,7 +124,9 @@ def test_an_editor_that_asks_dvc_finds_every_member(project):
     project.call("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "ran")
     members = {"unet", "fcn", "boosting"}
     scores = {*(f"metrics/{name}.json" for name in members), "metrics/ensemble/main.json", "plots/scores.json"}
-    for state in ask(project, "exp", "show", "--no-fetch", "-n", "1")[:2]:  # the workspace, and what is committed
+    states = ask(project, "exp", "show", "--no-fetch", "-n", "1")  # the workspace, and what is committed
+    assert len(states) == 2
+    for state in states:
         found = state["data"]
         assert set(found["metrics"]) == scores
         assert not [file for each in ("params", "metrics") for file, held in found[each].items() if "error" in held]
