@@ -122,3 +122,18 @@ def test_a_map_without_crs_is_an_error(tmp_path: Path):
 
 def test_a_missing_plot_is_no_picture(tmp_path: Path):
     assert pictures.embed(tmp_path / "learning_curves.png", "curves") is None
+
+
+def test_ground_beside_clouds_is_lifted_and_other_ground_is_not():
+    assert pictures.spread(np.arange(101.0)) == (2, 98, 1)
+    cloudy = np.repeat([0.0, 0.02, 1.0], [5, 35, 60])
+    low, high, exponent = pictures.spread(cloudy)
+    assert (low, high) == (0, 1)
+    assert pictures.stretched(np.array([0.0, 0.02, 1.0, np.nan]), low, high, exponent).tolist() == [
+        0,
+        38,
+        255,
+        0,
+    ]  # 0.15
+    assert pictures.spread(np.repeat([0.0, 1e-4, 1.0], [5, 35, 60])) == (0, 1, pictures.MOST_LIFTED)
+    assert pictures.spread(np.ones(9)) == (1, 1, 1)

@@ -25,6 +25,10 @@ from thalweg.manifest.scene import NODATA, Scene
 MAX_PX = 900
 LEVELS = 64
 """Steps of a colour ramp: more than an eye tells apart, and a third of the bytes."""
+DIM = 0.15
+"""Of the range between black and white."""
+MOST_LIFTED = 0.4
+"""The least exponent: below it noise is all that is seen."""
 _RGB_CHOICES = ((("B04", "B03", "B02"), "true colour"), (("B8A", "B04", "B03"), "false colour"),
                 (("B08", "B04", "B03"), "false colour"))  # fmt: skip
 
@@ -156,7 +160,7 @@ def chip_webp(scene: Scene, window: Window) -> bytes:
     there = (seen != NODATA).all(0)
     shown = there & (cut(scene.valid, window, 0) != 0)
     shown = shown if shown.any() else there
-    spans = [spread(plane[shown]) if shown.any() else (0.0, 1.0) for plane in seen]
+    spans = [spread(plane[shown]) if shown.any() else (0.0, 1.0, 1.0) for plane in seen]
     bright = np.stack([stretched(plane, *span) for plane, span in zip(seen, spans, strict=True)], -1)
     return image_webp(bright, there)
 
@@ -203,16 +207,22 @@ def plain_png(rgb: np.ndarray) -> bytes:
     return _encoded(Image.fromarray(rgb), "png", optimize=True)
 
 
-def spread(values: np.ndarray) -> tuple[float, float]:
-    """What is shown black and what white: the 2nd and 98th percentile."""
-    low, high = np.percentile(values, (2, 98))
-    return float(low), float(high)
+def spread(values: np.ndarray) -> tuple[float, float, float]:
+    """What is shown black and what white, the 2nd and 98th percentile, and the exponent between them.
+
+    Where clouds or snow are much of what is seen, ground would be black beside them: dim values are lifted until a
+    quarter of the pixels is not darker than `DIM`.
+    """
+    low, quarter, high = np.percentile(values, (2, 25, 98))
+    share = (quarter - low) / max(high - low, 1e-9)
+    exponent = math.log(DIM) / math.log(share) if 0 < share < DIM else 1.0
+    return float(low), float(high), max(exponent, MOST_LIFTED)
 
 
-def stretched(plane: np.ndarray, low: float, high: float) -> np.ndarray:
+def stretched(plane: np.ndarray, low: float, high: float, exponent: float = 1.0) -> np.ndarray:
     """Values as bytes, `low` is 0 and `high` 255; NaN is 0."""
-    level = (np.nan_to_num(plane) - low) / max(high - low, 1e-9)
-    bright: np.ndarray = np.round(np.clip(level, 0, 1) * 255).astype(np.uint8)
+    level = np.clip((np.nan_to_num(plane) - low) / max(high - low, 1e-9), 0, 1)
+    bright: np.ndarray = np.round(level**exponent * 255).astype(np.uint8)
     return bright
 
 

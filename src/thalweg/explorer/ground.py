@@ -72,14 +72,14 @@ class Ground:
         return np.stack(bright, -1), there
 
     @cached_property
-    def _spans(self) -> list[list[tuple[float, float]]]:
-        """Per choice and colour, what is shown black and what white: of a sparse look at the whole map."""
+    def _spans(self) -> list[list[tuple[float, float, float]]]:
+        """Per choice and colour, the `spread` of a sparse look at the whole map."""
         rows, cols = (np.linspace(0, edge - 1, min(edge, _LOOK_PX)).astype(np.int64) for edge in self.grid.shape_yx)
         spans = []
         for numbers, _ in self.choices:
             seen = self.values(rows, cols, numbers)
             there = ~np.isnan(seen).any(0)
-            spans.append([pictures.spread(plane[there]) if there.any() else (0.0, 1.0) for plane in seen])
+            spans.append([pictures.spread(plane[there]) if there.any() else (0.0, 1.0, 1.0) for plane in seen])
         return spans
 
     def _places(self, scene: Scene, rows: np.ndarray,
