@@ -76,6 +76,13 @@ from thalweg.errors import MaskError
 def main(kind: str) -> None:
     if kind == "error":
         raise MaskError("masks/a.tif holds 7")
+    if kind == "full":
+        with open("/dev/full", "w") as full:
+            full.write("all of it")
+    if kind == "forbidden":
+        raise PermissionError(13, "Permission denied", "maps/main")
+    if kind == "missing":
+        raise FileNotFoundError(2, "No such file or directory", "a")
     if kind == "bug":
         raise KeyError("bug")
     with stage.outs("out") as [out]:
@@ -89,6 +96,20 @@ def run(kind: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", SCRIPT, kind], capture_output=True, text=True, check=False, env=os.environ
     )
+
+
+@pytest.mark.parametrize(("kind", "told"), [
+    ("full", "error: a file: No space left on device; make room, then run it again\n"),
+    ("forbidden", "error: maps/main: Permission denied; see to it that this user may, or name another place, then run it "
+                  "again\n"),
+])  # fmt: skip
+def test_what_the_disk_refuses_is_one_line(kind, told):
+    done = run(kind)
+    assert (done.returncode, done.stderr) == (1, told)
+
+
+def test_a_file_that_the_code_misses_is_a_bug():
+    assert run("missing").stderr.startswith("Traceback")
 
 
 KILLED = """

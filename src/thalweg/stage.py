@@ -1,6 +1,7 @@
 """The Typer boundary that all stage scripts share: errors as one line, outs by rename, params checked at the end."""
 
 import ctypes
+import errno
 import glob
 import os
 import shutil
@@ -25,12 +26,17 @@ STAGING = Path(".cache/staging")
 _LOCK = ".lock"
 QUIET = "THALWEG_QUIET"
 """Environment variable of `thalweg --quiet`: stages that a command starts show no progress either."""
+_OF_THE_DISK = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "see to it that this user may, or name another place"),
+}
+"""Errors of the system that are no fault of the code, and what to do."""
 _PR_SET_PDEATHSIG = 1
 """Source: prctl(2)."""
 
 
 def run(main: Callable[..., None]) -> None:
-    """Runs a stage's `main` as a command: exits 1 with one line on our own errors, 143 on SIGTERM.
+    """Runs a stage's `main` as a command: exits 1 with one line on our own errors and the disk's, 143 on SIGTERM.
 
     A stage ends with the dvc that started it: one that trained on alone would hand over outs that dvc.lock does not
     know, and meet the next run at the same files.
@@ -52,6 +58,12 @@ def run_app(app: typer.Typer) -> None:
         app(color=color)
     except ThalwegError as error:
         typer.secho(f"error: {error}", fg="red", err=True, color=color)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK:
+            raise
+        said = f"{error.filename or 'a file'}: {error.strerror}; {_OF_THE_DISK[error.errno]}, then run it again"
+        typer.secho(f"error: {said}", fg="red", err=True, color=color)
         sys.exit(1)
 
 

@@ -11,7 +11,7 @@ from thalweg.executor.local import Local
 from thalweg.machine import ENV_FILE, read_settings
 
 SETTING = "THALWEG_EXECUTOR"
-_FORMS = "local, local:<processes>, dask:<address>, dask:<scheduler file>.json or jobs:<cluster file>.yaml"
+_FORMS = "local, local:<processes>, dask:tcp://<host>:<port>, dask:<scheduler file>.json or jobs:<cluster file>.yaml"
 
 
 def read_engine(gpu: bool = False, file: Path = ENV_FILE) -> Engine | None:

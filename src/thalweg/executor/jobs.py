@@ -1,12 +1,13 @@
 """Workers that a batch system starts as its jobs, by dask-jobqueue: as many as asked for, gone with the stage."""
 
+import shutil
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from thalweg.errors import ExecutorError
+from thalweg.errors import ExecutorError, ParamsError
 from thalweg.executor.cluster import Cluster, extra
 from thalweg.params import read_yaml
 
@@ -65,6 +66,21 @@ class Jobs(Cluster):
             wanted.update(self._cluster.new_worker_spec())
         await self._cluster._correct_state()
 
+    def script(self) -> str:
+        """What would be handed to the batch system, once per job.
+
+        Raises:
+            ExecutorError: The options are none that dask-jobqueue knows, or the batch system's command is not here.
+        """
+        with _made(self._asked, self._file) as cluster:
+            command = cluster.job_cls.submit_command
+            if not shutil.which(command):
+                raise ExecutorError(
+                    f"{self._file}: jobs of {self._asked.system} are submitted by `{command}`, which is not on this "
+                    "machine; run where it is"
+                )
+            return str(cluster.job_script())
+
     def handed(self, client: Any) -> Executor:
         """Jobs come later than the question which of them have an accelerator: the options say it."""
         if self._gpu and "GPU=" in " ".join(self._asked.options.get("worker_extra_args", ())):
@@ -78,16 +94,6 @@ class Jobs(Cluster):
         super().close()
         if self._cluster is not None:
             self._cluster.close()
-
-
-def script(file: Path) -> str:
-    """What would be handed to the batch system, once per job.
-
-    Raises:
-        ExecutorError: The file is missing or wrong, or its options are none that dask-jobqueue knows.
-    """
-    with _made(_read(file), file) as cluster:
-        return str(cluster.job_script())
 
 
 def _last(error: BaseException) -> str:
@@ -109,6 +115,8 @@ def _read(file: Path) -> ClusterFile:
         raise ExecutorError(f"{file}, the cluster that THALWEG_EXECUTOR names, is missing; see docs/cluster.md")
     try:
         return ClusterFile.model_validate(read_yaml(file))
+    except ParamsError as error:
+        raise ExecutorError(f"{error}; see docs/cluster.md") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"

@@ -100,6 +100,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         )
     try:
         data = copy.deepcopy(_parsed(path.read_text("utf-8")))
+    except UnicodeDecodeError as error:
+        raise ParamsError(f"{path} is no text in UTF-8 ({error}); save it as such") from error
     except YAMLError as error:
         raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):

@@ -1,6 +1,7 @@
 """Executors by setting: what they run, what they say of a wrong setting, and how they outlive their engines."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -280,18 +281,40 @@ def test_scenes_on_a_dask_worker_are_those_of_this_process(setting, tmp_path):
 
 @with_jobqueue
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a cluster that could not be made
-def test_jobs_of_a_batch_system_start_workers_as_its_file_says(tmp_path):
+def test_jobs_of_a_batch_system_start_workers_as_its_file_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for command in ("sbatch", "qsub"):
+        (tmp_path / command).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / command).chmod(0o755)
     path = tmp_path / "cluster.yaml"
     path.write_text("system: slurm\njobs: 2\noptions:\n  queue: long\n  cores: 4\n  processes: 1\n  memory: 16GB\n"
                     "  walltime: '04:00:00'\n  worker_extra_args: [--resources, GPU=1]\n")  # fmt: skip
-    script = jobs.script(path)
+    script = jobs.Jobs(path, gpu=False).script()
     assert "#SBATCH -p long" in script
     assert "#SBATCH -t 04:00:00" in script
     assert "distributed.cli.dask_worker" in script
     assert "--resources GPU=1" in script
     path.write_text("system: pbs\njobs: 2\noptions: {cores: 4}\n")
     with pytest.raises(ExecutorError, match=r"cluster\.yaml: .*memory.*; see the options of dask_jobqueue.PBSCluster"):
-        jobs.script(path)
+        jobs.Jobs(path, gpu=False).script()
+
+
+@with_jobqueue
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a cluster that could not be made
+@pytest.mark.parametrize(("options", "wrong"), [
+    ("{cores: 1, memory: 1GB}", r"jobs of slurm are submitted by `sbatch`, which is not on this machine"),
+    ("{cores: 1, memory: lots}", r"Could not interpret 'lots' as a byte unit; see the options of"),
+    ("[", r"is not valid YAML.*; see docs/cluster\.md"),
+    ("\udcff", r"is no text in UTF-8 .*; see docs/cluster\.md"),
+])  # fmt: skip
+def test_doctor_sees_what_is_wrong_with_a_cluster_file(tmp_path, monkeypatch, setting, options, wrong):
+    path = tmp_path / "cluster.yaml"
+    path.write_text(f"system: slurm\njobs: 1\noptions: {options}\n", "utf-8", errors="surrogateescape")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    setting(f"jobs:{path}")
+    (found,) = engine(tmp_path)
+    assert found.level == "fail"
+    assert re.search(rf"cluster\.yaml.*{wrong}", found.said)
 
 
 @with_jobqueue

@@ -111,6 +111,9 @@ def test_no_file_and_no_yaml(tmp_path: Path):
     (tmp_path / "bad.yaml").write_text("a: [1")
     with pytest.raises(ParamsError, match=r"bad\.yaml is not valid YAML"):
         params.load(Train, path=tmp_path / "bad.yaml")
+    (tmp_path / "bad.yaml").write_bytes(b"train: \xff")
+    with pytest.raises(ParamsError, match=r"bad\.yaml is no text in UTF-8 .*; save it as such"):
+        params.load(Train, path=tmp_path / "bad.yaml")
 
 
 WEIGHTS = {"formula": "inverse", "beta": None, "blend": 1.0, "cap": None, "given": []}
