@@ -173,7 +173,13 @@ def _opened(_settings: tuple[tuple[str, str], ...]) -> Any:
     anonymous = os.environ.get(ANONYMOUS, "").upper() in ("YES", "TRUE", "ON", "1")
     store = s3fs.S3FileSystem(anon=anonymous, skip_instance_cache=True, use_listings_cache=False,
                               config_kwargs={"connect_timeout": 10, "retries": {"max_attempts": 3}})  # fmt: skip
-    store.connect()
+    try:
+        store.connect()
+    except ValueError as error:
+        raise SettingsError(
+            "the store's address is no address; correct AWS_ENDPOINT_URL, or endpoint_url in ~/.aws/config, to one "
+            "such as https://s3.example.org"
+        ) from error
     return store
 
 
