@@ -14,7 +14,7 @@ ENV DVC_NO_ANALYTICS=1 \
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends git \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --uid "$UID" --create-home thalweg \
+    && useradd --non-unique --uid "$UID" --create-home thalweg \
     && mkdir /project && chown thalweg /project
 
 # packages first: a change of the code does not install them again
