@@ -101,9 +101,11 @@ class Enduring(Executor):
                 future.exception()
         self._over.set()
         self._gone.set()
-        self._keeper.join(_PART_S)
-        self._engine.close()
-        (self._home / self._mark).unlink(missing_ok=True)
+        try:
+            self._keeper.join(_PART_S)
+            self._engine.close()
+        finally:  # a second Ctrl-C ends here
+            (self._home / self._mark).unlink(missing_ok=True)
 
     def _hand(self, future: "Future[Any]", parcel: Parcel) -> None:
         if self._current is None:  # between two engines: the next gets all that is open
