@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.backbones.any_size import AnySize, stages_of
+from thalweg.backbones.faults import encoder_faults
 from thalweg.weights.catalogue import Start
 
 _STEMS = ("conv1.weight", "stem.0.weight", "patch_embed.proj.weight", "patch_embed1.proj.weight", "conv_stem.weight",
@@ -65,12 +66,10 @@ def build_smp(
     home = torch.get_default_device()
     first = torch.device("cpu") if encoder.startswith("mit_b") else home  # its rates of dropping need real numbers
     given = {"encoder_name": encoder, "encoder_depth": depth, "in_channels": channels, "classes": classes}
-    try:
+    with encoder_faults(encoder, depth):
         with first:
             net = maker(encoder_weights=None, **given, **more)
         net = net.to(home)
-    except (KeyError, RuntimeError, NotImplementedError, AttributeError) as error:
-        raise ValueError(f"encoder {encoder!r} at depth {depth} cannot be used: {error}") from error
     return Smp(net, encoder, channels, weights, max(int(net.encoder.output_stride), 2**depth))
 
 

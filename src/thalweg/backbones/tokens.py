@@ -103,6 +103,7 @@ class _Decoder(nn.Module):
         self.head = nn.Conv2d(widths[-1], classes, 1)
 
     def forward(self, maps: Sequence[Tensor], size_yx: Sequence[int]) -> Tensor:
+        """Maps (B, D, h, w) of one size to logits (B, K, H, W)."""
         total = sum(
             narrow(norm(level.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
             for level, norm, narrow in zip(maps, self.norms, self.narrow, strict=True)

@@ -12,6 +12,7 @@ from timm.models import is_model_in_modules
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from thalweg.backbones.faults import encoder_faults
 from thalweg.backbones.tokens import Patches
 from thalweg.errors import CardError, ParamsError
 from thalweg.manifest.card import WEIGHTS
@@ -65,13 +66,13 @@ def build_encoder(name: str, channels: int, depth: int) -> Encoder:
         ParamsError: There is no such encoder, or it does not take so many stages.
     """
     try:
-        if name.startswith(_TIMM) and is_model_in_modules(name.removeprefix(_TIMM), ["vision_transformer"]):
-            return _tokens(name.removeprefix(_TIMM), channels, depth)
-        more = {"strict_img_size": False} if name.startswith("tu-swin") else {}
-        net = get_encoder(name, in_channels=channels, depth=depth, weights=None, **more)
-    except (KeyError, RuntimeError, NotImplementedError, AttributeError, ValueError, TypeError) as error:
-        said = " ".join(str(error).split())[:300]
-        raise ParamsError(f"encoder '{name}' at depth {depth} cannot be used: {said}; choose another") from error
+        with encoder_faults(name, depth):
+            if name.startswith(_TIMM) and is_model_in_modules(name.removeprefix(_TIMM), ["vision_transformer"]):
+                return _tokens(name.removeprefix(_TIMM), channels, depth)
+            more = {"strict_img_size": False} if name.startswith("tu-swin") else {}
+            net = get_encoder(name, in_channels=channels, depth=depth, weights=None, **more)
+    except ValueError as error:
+        raise ParamsError(f"{error}; choose another") from error
     return Encoder(net, max(int(net.output_stride), 2**depth), tokens=False)
 
 
