@@ -153,14 +153,25 @@ _FITS: dict[Kind, Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarra
 
 def _elsewhere(logits: np.ndarray, truth: np.ndarray, numbers: np.ndarray, kind: Kind) -> tuple[float, float]:
     """Mean NLL on left-out groups, before and after."""
-    folds = numbers % FOLDS
-    before, after = [], []
-    for fold in np.unique(folds):
-        out = folds == fold
-        scale, shift = _FITS[kind](logits[~out], truth[~out])
-        before.append(_nll(logits[out], truth[out]))
-        after.append(_nll(logits[out] * scale + shift, truth[out]))
-    return float(np.mean(before)), float(np.mean(after))
+
+    def fitted(inside: np.ndarray, out: np.ndarray) -> float:
+        scale, shift = _FITS[kind](logits[inside], truth[inside])
+        return _nll(logits[out] * scale + shift, truth[out])
+
+    return left_out(numbers, lambda out: _nll(logits[out], truth[out]), fitted)
+
+
+def left_out(numbers: np.ndarray, before: Callable[[np.ndarray], float],
+             after: Callable[[np.ndarray, np.ndarray], float]) -> tuple[float, float]:  # fmt: skip
+    """Means over groups that are left out in turn, in at most `FOLDS` folds, of two measures on what was left out.
+
+    Args:
+        numbers: (N,) group of each pixel, from 0.
+        before: (N,) bool, the pixels to measure on, to the measure of what nobody fitted.
+        after: The pixels to fit on, and those to measure on, to the measure of what was fitted.
+    """
+    outs = [numbers % FOLDS == fold for fold in np.unique(numbers % FOLDS)]
+    return float(np.mean([before(out) for out in outs])), float(np.mean([after(~out, out) for out in outs]))
 
 
 def group(blocks: np.ndarray, scenes: np.ndarray) -> tuple[Literal["scene", "block", "none"], np.ndarray]:

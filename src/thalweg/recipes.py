@@ -2,15 +2,19 @@
 
 import shutil
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from thalweg import params, reducers, sources
 from thalweg.bands import wavelength_nm
 from thalweg.errors import EnsembleError, ParamsError, WeightsError
 from thalweg.params.grids import GridParams
+from thalweg.params.models import Member
 from thalweg.params.recipe import Recipe
+
+if TYPE_CHECKING:
+    from torch.nn import Module
 
 FOLDER = Path("recipes")
 
@@ -81,22 +85,8 @@ def build_members(path: Path) -> Recipe:
         ParamsError: A section, name, architecture or option is wrong, or a network does not give a score per class
             and pixel.
     """
-    import torch  # noqa: PLC0415 - takes ten seconds, which the other commands need not wait for
-
-    from thalweg import models  # noqa: PLC0415
-    from thalweg.active import scorer  # noqa: PLC0415
-    from thalweg.preprocess.channels import formulas_of  # noqa: PLC0415
-    from thalweg.preprocess.series import check_series  # noqa: PLC0415
-    from thalweg.weights.pretrained import check_fit  # noqa: PLC0415
-
     recipe = Recipe(path)
-    for grid_name, grid in recipe.grids.items():
-        try:
-            check_series(grid)
-            formulas_of(grid)
-        except ParamsError as error:
-            said = str(error).removeprefix("grids: ")
-            raise ParamsError(f"{path}: grids.{grid_name}: {said}") from error
+    _check_grids(recipe, path)
     sources.read_options(recipe.fetch, path)
     for name, ensemble in recipe.ensembles.items():
         try:
@@ -105,37 +95,65 @@ def build_members(path: Path) -> Recipe:
             raise ParamsError(f"{path}: ensembles.{name}: {error}") from error
     trunks = _build_encoders(recipe, path)
     for name, member in recipe.models.items():
-        grid = recipe.grids[member.grid]
-        channels = grid.count
-        try:
-            with torch.device("meta"), torch.no_grad():
-                network = models.build(
-                    member.model, channels, recipe.classes.count, member.options, _wavelengths(grid),
-                    float(grid.resolution_m or 1), models.days_of(grid.series.model_dump() if grid.series else None),
-                ).eval()  # fmt: skip
-                shape = network(torch.empty(1, channels, member.chip_px, member.chip_px)).shape
-        except (ParamsError, RuntimeError, ValueError) as error:
-            raise ParamsError(f"{path}: models.{name} cannot be built: {' '.join(str(error).split())}") from error
-        if tuple(shape) != (1, recipe.classes.count, member.chip_px, member.chip_px):
-            raise ParamsError(
-                f"{path}: models.{name} turns a chip of {member.chip_px} px into {tuple(shape)}; change it"
-            )
-        try:
-            if member.after in trunks:
-                check_fit(network, member.options, *trunks[member.after], f"models.{name}")
-            if member.active is not None:
-                scorer.check(member.active, network if member.active.judge == "self" else None)
-        except WeightsError as error:
-            raise ParamsError(f"{path}: {error}") from error
-        except ParamsError as error:
-            raise ParamsError(f"{path}: models.{name}: {error}") from error
-        stages = getattr(network, "stages", {})
-        if wrong := [str(stage) for stage in member.freeze if str(stage) not in stages]:
-            raise ParamsError(
-                f"{path}: models.{name}.freeze names {', '.join(wrong)}; the architecture's stages are "
-                f"{', '.join(stages) or 'none'}"
-            )
+        network = _build_member(recipe, path, name, member)
+        _check_start(network, trunks, path, name, member)
     return recipe
+
+
+def _check_grids(recipe: Recipe, path: Path) -> None:
+    from thalweg.preprocess.channels import formulas_of  # noqa: PLC0415 - `recipes` is read by commands that must not wait
+    from thalweg.preprocess.series import check_series  # noqa: PLC0415
+
+    for name, grid in recipe.grids.items():
+        try:
+            check_series(grid)
+            formulas_of(grid)
+        except ParamsError as error:
+            said = str(error).removeprefix("grids: ")
+            raise ParamsError(f"{path}: grids.{name}: {said}") from error
+
+
+def _build_member(recipe: Recipe, path: Path, name: str, member: Member) -> "Module":
+    """Without memory for weights; it gives a score per class and pixel of a chip."""
+    import torch  # noqa: PLC0415 - takes ten seconds, which the other commands need not wait for
+
+    from thalweg import models  # noqa: PLC0415
+
+    grid, chip_px = recipe.grids[member.grid], member.chip_px
+    try:
+        with torch.device("meta"), torch.no_grad():
+            network = models.build(
+                member.model, grid.count, recipe.classes.count, member.options, _wavelengths(grid),
+                float(grid.resolution_m or 1), models.days_of(grid.series.model_dump() if grid.series else None),
+            ).eval()  # fmt: skip
+            shape = network(torch.empty(1, grid.count, chip_px, chip_px)).shape
+    except (ParamsError, RuntimeError, ValueError) as error:
+        raise ParamsError(f"{path}: models.{name} cannot be built: {' '.join(str(error).split())}") from error
+    if tuple(shape) != (1, recipe.classes.count, chip_px, chip_px):
+        raise ParamsError(f"{path}: models.{name} turns a chip of {chip_px} px into {tuple(shape)}; change it")
+    return network
+
+
+def _check_start(network: "Module", trunks: Mapping[str, Any], path: Path, name: str, member: Member) -> None:
+    """Whether the encoder that it comes after, what judges its pool and the stages that it freezes fit it."""
+    from thalweg.active import scorer  # noqa: PLC0415 - as torch
+    from thalweg.weights.pretrained import check_fit  # noqa: PLC0415
+
+    try:
+        if member.after in trunks:
+            check_fit(network, member.options, *trunks[member.after], f"models.{name}")
+        if member.active is not None:
+            scorer.check(member.active, network if member.active.judge == "self" else None)
+    except WeightsError as error:
+        raise ParamsError(f"{path}: {error}") from error
+    except ParamsError as error:
+        raise ParamsError(f"{path}: models.{name}: {error}") from error
+    stages = getattr(network, "stages", {})
+    if wrong := [str(stage) for stage in member.freeze if str(stage) not in stages]:
+        raise ParamsError(
+            f"{path}: models.{name}.freeze names {', '.join(wrong)}; the architecture's stages are "
+            f"{', '.join(stages) or 'none'}"
+        )
 
 
 def _build_encoders(recipe: Recipe, path: Path) -> dict[str, tuple[Any, Any]]:

@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from thalweg import reducers
-from thalweg.calibrate import FOLDS, LEAST_GAIN, unseen
+from thalweg.calibrate import LEAST_GAIN, left_out, unseen
 from thalweg.ensemble.validation import Sample
 from thalweg.layers import Rule
 from thalweg.manifest.calibration import Calibration
@@ -131,8 +131,12 @@ def _weighed(sample: Sample, bag: Sequence[int], reducer: str) -> Combination:
     given = np.maximum(np.take_along_axis(sample.probs[list(bag)], sample.truth[None, None].astype(int), 1)[:, 0], 0)
     measured = sample.measured[list(bag)]
     alike = np.full(len(bag), 1 / len(bag))
-    tried = _tried(sample, lambda inside: _fit_weights(given[:, inside], measured[:, inside]),
-                   lambda found, inside: _mixed(given[:, inside], measured[:, inside], found)[1], alike)  # fmt: skip
+
+    def fitted(inside: np.ndarray, out: np.ndarray) -> float:
+        found = _fit_weights(given[:, inside], measured[:, inside])
+        return _mixed(given[:, out], measured[:, out], found)[1]
+
+    tried = _tried(sample, lambda out: _mixed(given[:, out], measured[:, out], alike)[1], fitted)
     weights = _fit_weights(given, measured) if tried.gains else alike
     weights = np.where(weights < _LEAST_WEIGHT, 0, weights)
     weights /= weights.sum()
@@ -172,10 +176,8 @@ def _stacked(sample: Sample, bag: Sequence[int], names: Sequence[str]) -> Combin
     classes = probs.shape[1]
     trials = []
     for pull in _PULLS:
-        fit = partial(_fit_stack_on, features, some.truth, classes, pull)
-        tried = _tried(some, fit,
-                       lambda theta, inside: _nll_scores(features[inside], some.truth[inside], theta, classes),
-                       None, lambda inside: _nll(mean[:, inside], some.truth[inside]))  # fmt: skip
+        fitted = partial(_stack_elsewhere, features, some.truth, classes, pull)
+        tried = _tried(some, lambda out: _nll(mean[:, out], some.truth[out]), fitted)
         trials.append((tried.after, pull, tried))
     _, pull, tried = min(trials)
     stacking = None
@@ -188,9 +190,11 @@ def _stacked(sample: Sample, bag: Sequence[int], names: Sequence[str]) -> Combin
                        reason=_reason(f"stacking with pull {pull:g}", "the mean", tried))  # fmt: skip
 
 
-def _fit_stack_on(features: np.ndarray, truth: np.ndarray, classes: int, pull: float,
-                  inside: np.ndarray) -> np.ndarray:  # fmt: skip
-    return _fit_stack(features[inside], truth[inside], classes, pull)
+def _stack_elsewhere(features: np.ndarray, truth: np.ndarray, classes: int, pull: float, inside: np.ndarray,
+                     out: np.ndarray) -> float:  # fmt: skip
+    """NLL on some pixels of what others fit."""
+    theta = _fit_stack(features[inside], truth[inside], classes, pull)
+    return _nll_scores(features[out], truth[out], theta, classes)
 
 
 def _fit_stack(features: np.ndarray, truth: np.ndarray, classes: int, pull: float) -> np.ndarray:
@@ -217,27 +221,14 @@ def _nll_scores(features: np.ndarray, truth: np.ndarray, theta: np.ndarray, clas
     return float(-log_probs[np.arange(len(truth)), truth].mean())
 
 
-def _tried(sample: Sample, fit: Callable[[np.ndarray], np.ndarray], nll: Callable[[np.ndarray, np.ndarray], float],
-           alike: np.ndarray | None, before: Callable[[np.ndarray], float] | None = None) -> _Tried:  # fmt: skip
-    """Leaves groups out in turn, at most `FOLDS` folds, and measures on them what the others fit.
-
-    Args:
-        sample: Whose groups are left out.
-        fit: (N,) bool, the pixels to fit on, to what is fitted.
-        nll: What is fitted, and the pixels to measure it on, to the NLL.
-        alike: What `nll` takes for members that count alike.
-        before: Instead of it: the NLL of members that count alike.
-    """
+def _tried(sample: Sample, before: Callable[[np.ndarray], float],
+           after: Callable[[np.ndarray, np.ndarray], float]) -> _Tried:  # fmt: skip
+    """Leaves groups out in turn, and measures on them what the others fit, and members that count alike."""
     grouped_by, numbers = sample.groups
     count = int(numbers.max()) + 1
     if count < 2:
         return _Tried(0, 0, "all validation pixels lie in one block, so that no other ground can confirm a fit")
-    folds, pairs = numbers % FOLDS, []
-    for fold in np.unique(folds):
-        out = folds == fold
-        plain = before(out) if before else nll(np.asarray(alike), out)
-        pairs.append((plain, nll(fit(~out), out)))
-    first, second = (float(each) for each in np.mean(pairs, axis=0))
+    first, second = left_out(numbers, before, after)
     caveat = "" if grouped_by == "scene" else "; all of one scene, so that other scenes may differ"
     said = f"NLL on left-out {grouped_by}s {first:.4f} → {second:.4f} over {count} {grouped_by}s{caveat}"
     return _Tried(first, second, said)
