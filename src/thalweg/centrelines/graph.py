@@ -98,6 +98,7 @@ class _Around:
         self._others = array("q", both[:, 1].astype(np.int64).tobytes())
 
     def of(self, pixel: int) -> list[int]:
+        """Of one pixel."""
         return self._others[self._starts[pixel] : self._starts[pixel + 1]].tolist()
 
 

@@ -103,6 +103,7 @@ class _Sums:
         self._counts = np.zeros((2, patches))
 
     def add(self, window: Window, numbers: np.ndarray, classes: np.ndarray) -> None:
+        """A window, by patch number and class of its pixels."""
         count = len(self.area_m2)
         weights = np.broadcast_to(self._files.row_m2[window.rows, None], numbers.shape)
         self.area_m2 += np.bincount(numbers.ravel(), weights.ravel(), minlength=count)

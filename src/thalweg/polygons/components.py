@@ -117,15 +117,18 @@ class _State:
                     self.neighbours[here][there] = length
 
     def root(self, number: int) -> int:
+        """The patch that a patch belongs to by now."""
         while self.parent[number] != number:
             self.parent[number] = self.parent[self.parent[number]]
             number = self.parent[number]
         return number
 
     def is_current(self, number: int, area: float) -> bool:
+        """Whether it is nobody's yet, and has not grown."""
         return self.parent[number] == number and self.area[number] == area
 
     def limit(self, number: int, min_area_m2: float, max_hole_m2: float) -> float:
+        """Area below which it is given away: a hole's or a class's."""
         return max_hole_m2 if self.classes[number] == IGNORE else min_area_m2
 
     def give(self, number: int) -> int | None:
@@ -168,6 +171,7 @@ class _Pieces:
         self.first: list[np.ndarray] = []
 
     def add(self, numbers: np.ndarray, labels: np.ndarray, window: Window, files: MapFiles) -> None:
+        """The pieces of the next stripe, numbered from 0 in it."""
         flat = numbers.ravel()
         at = np.empty(int(flat.max()) + 1, np.int64)
         at[flat[::-1]] = np.arange(len(flat))[::-1]  # the last that is written stays: each piece's first pixel

@@ -282,6 +282,7 @@ class _Measures:
 
     @classmethod
     def of(cls, found: Delivery, grid: Grid, resampling: str) -> "_Measures":
+        """Its bands and what masks them, nothing decoded yet."""
         layer, usable = found.udm or (None, ())
         mask = None if layer is None else bands_on(grid, {"mask": layer}, "nearest")["mask"]
         return cls(bands_on(grid, found.bands, resampling), mask, usable)

@@ -95,10 +95,12 @@ class _Strange:
     counts: dict[str, int] = field(default_factory=dict)
 
     def count(self, codes: np.ndarray) -> None:
+        """Adds the pixels of each code."""
         for code, pixels in zip(*np.unique(codes, return_counts=True), strict=True):
             self.counts[f"{code:g}"] = self.counts.get(f"{code:g}", 0) + int(pixels)
 
     def words(self, product: str) -> tuple[str, ...]:
+        """A caution that tells them, if there are any."""
         if not self.counts:
             return ()
         codes = ", ".join(f"{code} ({pixels} pixels)" for code, pixels in sorted(self.counts.items()))

@@ -90,6 +90,7 @@ class _Sums:
         self._low, self._high = np.full(len(codes), np.inf), np.full(len(codes), -np.inf)
 
     def add(self, codes: np.ndarray, metres: np.ndarray) -> None:
+        """Pixels by the code of their block; those of other blocks or without a height count nowhere."""
         self.fed = True
         if not len(self.codes):
             return
@@ -103,6 +104,7 @@ class _Sums:
         np.maximum.at(self._high, place, cm)
 
     def terrain(self) -> Terrain:
+        """Of all that was added; NaN for blocks without a height."""
         empty = self._count == 0
         count = np.maximum(self._count, 1)
         mean = np.where(empty, np.nan, self._sum / count)
