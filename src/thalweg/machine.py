@@ -16,14 +16,24 @@ _LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*")
 
 
 def read_settings(file: Path, start: str) -> dict[str, str]:
-    """What `.env` says of names that begin so, overruled by what the environment says of them and is not empty."""
+    """What `.env` says of names that begin so, overruled by what the environment says of them and is not empty.
+
+    Raises:
+        SettingsError: The file is no text in UTF-8.
+    """
     said: dict[str, str] = {}
-    if file.is_file():
-        for line in file.read_text("utf-8").splitlines():
-            match = _LINE.fullmatch(line)
-            if match and match[1].startswith(start):
-                said[match[1]] = _unquoted(match[2])
+    for line in _lines(file):
+        match = _LINE.fullmatch(line)
+        if match and match[1].startswith(start):
+            said[match[1]] = _unquoted(match[2])
     return said | {name: value for name, value in os.environ.items() if name.startswith(start) and value}
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text("utf-8-sig").splitlines() if file.is_file() else []  # Windows writes a mark before it
+    except UnicodeDecodeError:
+        raise SettingsError(f"{file} is no text in UTF-8; save it as such") from None  # the error holds the secrets
 
 
 def data_path(given: Path, file: Path = ENV_FILE) -> Path:

@@ -30,6 +30,16 @@ def test_the_shell_wins_over_the_file(home, monkeypatch):
     assert read_settings(Path(".env"), "DATA_") == {"DATA_ROOT": "/from/file"}, "an empty variable says nothing"
 
 
+def test_a_file_of_windows_is_read_and_one_that_is_no_utf8_is_told_without_what_it_holds():
+    Path(".env").write_bytes(b"\xef\xbb\xbfDATA_ROOT=/from/windows\r\nOTHER=1\r\n")
+    assert read_settings(Path(".env"), "DATA_") == {"DATA_ROOT": "/from/windows"}
+    Path(".env").write_bytes("DATA_ROOT=/größe".encode("latin-1"))
+    with pytest.raises(SettingsError, match=r"^\.env is no text in UTF-8; save it as such$") as fault:
+        read_settings(Path(".env"), "DATA_")
+    assert fault.value.__cause__ is None
+    assert fault.value.__suppress_context__
+
+
 def test_data_are_found_below_their_root(home, monkeypatch):
     (home / "disk" / "EuroSAT").mkdir(parents=True)
     assert data_path(Path("EuroSAT")) == Path("EuroSAT")
