@@ -134,7 +134,9 @@ def _build_member(recipe: Recipe, path: Path, name: str, member: Member) -> "Mod
     return network
 
 
-def _check_start(network: "Module", trunks: Mapping[str, Any], path: Path, name: str, member: Member) -> None:
+def _check_start(
+    network: "Module", trunks: Mapping[str, tuple[Any, Any]], path: Path, name: str, member: Member
+) -> None:
     """Whether the encoder that it comes after, what judges its pool and the stages that it freezes fit it."""
     from thalweg.active import scorer  # noqa: PLC0415 - as torch
     from thalweg.weights.pretrained import check_fit  # noqa: PLC0415
