@@ -1,5 +1,7 @@
 """Scene images map without a copy; broken files raise; COGs keep what they carry."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -126,3 +128,34 @@ def test_a_crs_of_no_place_on_the_earth(tmp_path: Path):
     raster.write(tmp_path / "a.tif", np.ones((4, 4), np.uint8), local)
     with pytest.raises(RasterError, match=r"a\.tif has a CRS that is tied to no place on the earth .*Arbitrary"):
         raster.read_grid(tmp_path / "a.tif")
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from rasterio.transform import from_origin
+from thalweg import raster
+from thalweg.errors import RasterError
+from thalweg.grid import Grid
+pixels = np.random.default_rng(1).integers(0, 255, (300, 300)).astype(np.uint8)
+grid = Grid("EPSG:32720", from_origin(600_000, 7_000_000, 10, 10), (300, 300))
+raster.write(Path("source.tif"), pixels, grid)
+resource.setrlimit(resource.RLIMIT_FSIZE, (80_000, 80_000))
+for act in (lambda: raster.write(Path("a.tif"), pixels, grid), lambda: raster.write_cog(Path("source.tif"), Path("b.tif"), "mode")):
+    try:
+        act()
+    except RasterError as error:
+        print(error)
+print(sorted(path.name for path in Path().glob("*.tif")))
+"""
+
+
+def test_a_disk_that_is_full_leaves_no_raster_that_looks_whole(tmp_path):
+    """A file may grow to 80 kB, noise of 90 kB does not fit: GDAL closes it without a word."""
+    done = subprocess.run([sys.executable, "-c", FULL], cwd=tmp_path, capture_output=True, text=True, check=True)
+    first, second, left = done.stdout.splitlines()
+    assert first == "a.tif could not be written whole; make room on that disk, then run the command again"
+    assert second.startswith("b.tif cannot be written (")
+    assert second.endswith("); make room on that disk, then run the command again")
+    assert left == "['source.tif']"

@@ -19,6 +19,7 @@ import rasterio
 import rasterio.shutil
 import tifffile
 from affine import Affine
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import Resampling
 from rasterio.io import DatasetReader, DatasetWriter
 from rasterio.vrt import WarpedVRT
@@ -321,7 +322,11 @@ def release(pixels: "np.ndarray | Stacked") -> None:
 def write(path: Path, pixels: np.ndarray, grid: Grid, nodata: float | None = None,
           descriptions: tuple[str, ...] = (), colors: Mapping[int, tuple[int, int, int]] | None = None,
           tags: Mapping[str, str] | None = None) -> None:  # fmt: skip
-    """Writes (H, W) or (C, H, W) as a tiled, compressed GeoTIFF, whole or not at all."""
+    """Writes (H, W) or (C, H, W) as a tiled, compressed GeoTIFF, whole or not at all.
+
+    Raises:
+        RasterError: What lies on the disk is not what was written, most likely for want of room.
+    """
     planes = pixels[None] if pixels.ndim == 2 else pixels
     partial = path.with_name(f".{path.name}.part")
     with create_tiled(partial, grid, planes.shape[0], str(planes.dtype), nodata) as dataset:
@@ -332,7 +337,19 @@ def write(path: Path, pixels: np.ndarray, grid: Grid, nodata: float | None = Non
             dataset.write_colormap(1, {value: (*rgb, 255) for value, rgb in colors.items()})
         if tags:
             dataset.update_tags(**tags)
+    if not _holds(partial, planes):
+        partial.unlink()
+        raise RasterError(f"{path} could not be written whole; make room on that disk, then run the command again")
     partial.replace(path)
+
+
+def _holds(path: Path, planes: np.ndarray) -> bool:
+    """Whether a raster reads as it was written: GDAL keeps silent of a disk that is full when it closes the file."""
+    try:
+        with opened(path) as dataset:
+            return all(dataset.read(band).tobytes() == plane.tobytes() for band, plane in enumerate(planes, 1))
+    except RasterError:
+        return False
 
 
 def create_tiled(path: Path, grid: Grid, count: int, dtype: str, nodata: float | None,
@@ -364,16 +381,24 @@ def write_cog(source: Path, target: Path, resampling: str, tags: Mapping[str, st
             (rasterio/rasterio#2376).
 
     Tiles of nothing but nodata take no space.
+
+    Raises:
+        RasterError: It cannot be written, most likely for want of room.
     """
     partial, view = (target.with_name(f".{target.name}.{kind}") for kind in ("part", "vrt"))
-    rasterio.shutil.copy(source, view, driver="VRT")
-    with rasterio.Env(COG_TMP_COMPRESSION="NONE"), rasterio.open(view, "r+") as dataset:
-        with opened(source) as pixels:
-            dataset.scales = pixels.scales  # to the last bit, which a VRT's text has not
-        dataset.update_tags(**(tags or {}))
-        rasterio.shutil.copy(dataset, partial, driver="COG", compress="deflate", blocksize=256, bigtiff="if_safer",
-                             overview_resampling=resampling, overviews="ignore_existing", num_threads=2,
-                             sparse_ok="yes")  # fmt: skip
+    try:
+        rasterio.shutil.copy(source, view, driver="VRT")
+        with rasterio.Env(COG_TMP_COMPRESSION="NONE"), rasterio.open(view, "r+") as dataset:
+            with opened(source) as pixels:
+                dataset.scales = pixels.scales  # to the last bit, which a VRT's text has not
+            dataset.update_tags(**(tags or {}))
+            rasterio.shutil.copy(dataset, partial, driver="COG", compress="deflate", blocksize=256, bigtiff="if_safer",
+                                 overview_resampling=resampling, overviews="ignore_existing", num_threads=2,
+                                 sparse_ok="yes")  # fmt: skip
+    except CPLE_BaseError as error:
+        raise RasterError(
+            f"{target} cannot be written ({_one_line(error)}); make room on that disk, then run the command again"
+        ) from error
     view.unlink()
     partial.replace(target)
 
