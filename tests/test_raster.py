@@ -137,12 +137,18 @@ import numpy as np
 from rasterio.transform import from_origin
 from thalweg import raster
 from thalweg.errors import RasterError
-from thalweg.grid import Grid
+from thalweg.grid import Grid, iter_blocks
 pixels = np.random.default_rng(1).integers(0, 255, (300, 300)).astype(np.uint8)
 grid = Grid("EPSG:32720", from_origin(600_000, 7_000_000, 10, 10), (300, 300))
+
+def stream():
+    with raster.create_tiled(Path("c.tif"), grid, 1, "uint8", 0, sparse=True, scratch=True) as dataset:
+        for window in iter_blocks((300, 300), 256):
+            dataset.write(pixels[None, window.rows, window.cols], window=raster.to_rio(window))
+
 raster.write(Path("source.tif"), pixels, grid)
 resource.setrlimit(resource.RLIMIT_FSIZE, (80_000, 80_000))
-for act in (lambda: raster.write(Path("a.tif"), pixels, grid), lambda: raster.write_cog(Path("source.tif"), Path("b.tif"), "mode")):
+for act in (lambda: raster.write(Path("a.tif"), pixels, grid), lambda: raster.write_cog(Path("source.tif"), Path("b.tif"), "mode"), stream):
     try:
         act()
     except RasterError as error:
@@ -154,8 +160,9 @@ print(sorted(path.name for path in Path().glob("*.tif")))
 def test_a_disk_that_is_full_leaves_no_raster_that_looks_whole(tmp_path):
     """A file may grow to 80 kB, noise of 90 kB does not fit: GDAL closes it without a word."""
     done = subprocess.run([sys.executable, "-c", FULL], cwd=tmp_path, capture_output=True, text=True, check=True)
-    first, second, left = done.stdout.splitlines()
+    first, second, third, left = done.stdout.splitlines()
     assert first == "a.tif could not be written whole; make room on that disk, then run the command again"
     assert second.startswith("b.tif cannot be written (")
     assert second.endswith("); make room on that disk, then run the command again")
+    assert third == "c.tif could not be written whole; make room on that disk, then run the command again"
     assert left == "['source.tif']"

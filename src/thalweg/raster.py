@@ -29,7 +29,7 @@ from thalweg.errors import RasterError
 from thalweg.grid import Grid, Window
 
 _TILED = {"driver": "GTiff", "tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate", "zlevel": 6,
-          "bigtiff": "if_safer", "num_threads": 2}  # fmt: skip
+          "bigtiff": "if_safer"}  # fmt: skip
 _SCRATCH = {"compress": "zstd", "zstd_level": 1, "interleave": "band"}
 """Of what is read again soon and then removed: a fifth of deflate's time for the same size."""
 
@@ -329,7 +329,8 @@ def write(path: Path, pixels: np.ndarray, grid: Grid, nodata: float | None = Non
     """
     planes = pixels[None] if pixels.ndim == 2 else pixels
     partial = path.with_name(f".{path.name}.part")
-    with create_tiled(partial, grid, planes.shape[0], str(planes.dtype), nodata) as dataset:
+    profile = _tiled(grid, planes.shape[0], str(planes.dtype), nodata) | {"num_threads": 2}
+    with _whole(path, partial), rasterio.open(partial, "w", **profile) as dataset:
         dataset.write(planes)
         if descriptions:
             dataset.descriptions = descriptions
@@ -343,6 +344,22 @@ def write(path: Path, pixels: np.ndarray, grid: Grid, nodata: float | None = Non
     partial.replace(path)
 
 
+@contextmanager
+def _whole(path: Path, written: Path) -> Iterator[None]:
+    """What GDAL says or hides of a file that it cannot write, as our error; such a file is no more."""
+    written.unlink(missing_ok=True)  # of a killed run: rasterio would try to read it
+    try:
+        yield
+        with tifffile.TiffFile(written) as file:
+            page, size = file.pages.first, file.filehandle.size
+            whole = all(at + count <= size for at, count in zip(page.dataoffsets, page.databytecounts, strict=True))
+    except (rasterio.errors.RasterioIOError, tifffile.TiffFileError):
+        whole = False
+    if not whole:
+        written.unlink(missing_ok=True)
+        raise RasterError(f"{path} could not be written whole; make room on that disk, then run the command again")
+
+
 def _holds(path: Path, planes: np.ndarray) -> bool:
     """Whether a raster reads as it was written: GDAL keeps silent of a disk that is full when it closes the file."""
     try:
@@ -352,13 +369,27 @@ def _holds(path: Path, planes: np.ndarray) -> bool:
         return False
 
 
+@contextmanager
 def create_tiled(path: Path, grid: Grid, count: int, dtype: str, nodata: float | None,
-                 sparse: bool = False, scratch: bool = False) -> DatasetWriter:  # fmt: skip
-    """A tiled, compressed GeoTIFF open for writing in windows; close it (or use it as a context) to finish.
+                 sparse: bool = False, scratch: bool = False) -> Iterator[DatasetWriter]:  # fmt: skip
+    """A tiled, compressed GeoTIFF open for writing in windows of whole tiles; finished at the end of the block.
+
+    GDAL tells of a full disk only where the thread that writes compresses itself, and whole tiles: of others it keeps
+    silent when it closes the file, which then reads as nodata there. The last tile is written then, and looked for.
 
     Sparse: tiles that hold nothing but nodata, or that are never written, take no space. Scratch: for what is not kept,
     band behind band and compressed quickly.
+
+    Raises:
+        RasterError: It cannot be written, most likely for want of room.
     """
+    with _whole(path, path), rasterio.open(path, "w", **_tiled(grid, count, dtype, nodata, sparse, scratch)) as dataset:
+        yield dataset
+
+
+def _tiled(grid: Grid, count: int, dtype: str, nodata: float | None, sparse: bool = False,
+           scratch: bool = False) -> dict[str, Any]:  # fmt: skip
+    """The words for rasterio."""
     profile = {**_TILED, "height": grid.shape_yx[0], "width": grid.shape_yx[1], "count": count, "dtype": dtype,
                "crs": grid.crs_wkt, "transform": grid.transform, "nodata": nodata, "sparse_ok": sparse}  # fmt: skip
     if scratch:
@@ -367,7 +398,7 @@ def create_tiled(path: Path, grid: Grid, count: int, dtype: str, nodata: float |
         profile["predictor"] = 3
     if count > 1:  # else GDAL takes three bands of bytes for a picture, and a fourth for its transparency
         profile |= {"photometric": "minisblack", "alpha": "no"}
-    return rasterio.open(path, "w", **profile)
+    return profile
 
 
 def write_cog(source: Path, target: Path, resampling: str, tags: Mapping[str, str] | None = None) -> None:

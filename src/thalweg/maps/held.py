@@ -5,7 +5,8 @@ scores and uncertainty, is computed from these held values, so that a reported n
 is to be small holds bytes instead, value = round(p × 254), 255 where nothing was measured.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -52,11 +53,16 @@ def to_labels(held: np.ndarray, cut: int | None) -> np.ndarray:
     return labels
 
 
+@contextmanager
 def create_probs(path: Path, grid: Grid, names: Sequence[str],
-                 tags: Mapping[str, str] | None = None) -> DatasetWriter:  # fmt: skip
-    """A sparse raster of held probabilities on its way to a COG, a band per name, open for writing."""
-    dataset = raster.create_tiled(path, grid, len(names), "uint16", PROB_NODATA, sparse=True, scratch=True)
-    dataset.descriptions = tuple(names)
-    dataset.scales = (1 / PROB_SCALE,) * len(names)
-    dataset.update_tags(**(tags or {}))
-    return dataset
+                 tags: Mapping[str, str] | None = None) -> Iterator[DatasetWriter]:  # fmt: skip
+    """A sparse raster of held probabilities on its way to a COG, a band per name, open for writing.
+
+    Raises:
+        RasterError: It cannot be written, most likely for want of room.
+    """
+    with raster.create_tiled(path, grid, len(names), "uint16", PROB_NODATA, sparse=True, scratch=True) as dataset:
+        dataset.descriptions = tuple(names)
+        dataset.scales = (1 / PROB_SCALE,) * len(names)
+        dataset.update_tags(**(tags or {}))
+        yield dataset

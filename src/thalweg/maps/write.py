@@ -1,6 +1,7 @@
 """A map's folder from its held probabilities, window by window; tags go in before the COG is made of them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -160,7 +161,7 @@ class _Plain:
                 [to_bytes(band, span) for band, span in zip(held, spans, strict=True)]))  # fmt: skip
         return self._path, {}
 
-    def _created(self, count: int) -> DatasetWriter:
+    def _created(self, count: int) -> AbstractContextManager[DatasetWriter]:
         return raster.create_tiled(self._path, self._grid, count, "uint8", BYTE_NODATA, sparse=True, scratch=True)
 
     def _fill(self, dataset: DatasetWriter, source: Path, made: Callable[[np.ndarray], np.ndarray]) -> None:
