@@ -65,7 +65,7 @@ def opened(path: Path | str) -> Iterator[DatasetReader]:
     except rasterio.errors.RasterioIOError as error:
         missing = not str(path).startswith("/vsi") and not Path(path).exists()
         what = "is missing" if missing else f"cannot be read ({_one_line(error)})"
-        raise RasterError(f"{path} {what}; deliver the file again, then run `dvc repro`") from error
+        raise RasterError(f"{path} {what}; deliver the file again, then run the command again") from error
 
 
 def _check_png(path: Path) -> None:
@@ -76,7 +76,7 @@ def _check_png(path: Path) -> None:
         file.seek(max(path.stat().st_size - _PNG_TAIL, 0))
         if _PNG_END not in file.read():
             raise RasterError(
-                f"{path} is cut short: it has no end of a PNG; deliver the file again, then run `dvc repro`"
+                f"{path} is cut short: it has no end of a PNG; deliver the file again, then run the command again"
             )
 
 

@@ -34,6 +34,7 @@ def submit(
     Only members that are not up to date are trained; one that fails costs no other. A task that is ended goes on where
     it was when `thalweg submit` is called again. All machines must see this folder under the same path.
     """
+    jobs.load(to)
     root, train = Path.cwd(), params.load(Train)
     usual = 0 if train.accelerator == "cpu" else train.devices
     resources = jobs.Resources(

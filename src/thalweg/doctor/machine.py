@@ -73,8 +73,9 @@ def room(root: Path) -> Iterator[Finding]:
 def _links(root: Path) -> Finding:
     """Products and scenes are hard links into .cache."""
     cache, build = root / ".cache", root / "build"
-    for folder in (cache, build):
-        folder.mkdir(exist_ok=True)
+    made = [folder for folder in (cache, build) if not folder.exists()]
+    for folder in made:
+        folder.mkdir()
     probe, link = cache / f".doctor{os.getpid()}", build / f".doctor{os.getpid()}"
     try:
         probe.write_bytes(b"")
@@ -85,6 +86,8 @@ def _links(root: Path) -> Finding:
     finally:
         probe.unlink(missing_ok=True)
         link.unlink(missing_ok=True)
+        for folder in made:
+            folder.rmdir()
     return Finding("ok", "build/ links into .cache/, so that products and scenes are on the disk once")
 
 

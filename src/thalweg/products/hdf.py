@@ -32,7 +32,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
         yield _opened(str(path), state.st_mtime_ns, state.st_size)
     except OSError as error:
         if not path.exists():
-            raise RasterError(f"{path} is missing; deliver the file again, then run `dvc repro`") from error
+            raise RasterError(f"{path} is missing; deliver the file again, then run the command again") from error
         with path.open("rb") as file:
             classic = file.read(3) == b"CDF"
         hint = "of the classic form; make it one of form 4 with `nccopy -k nc4`" if classic else "deliver it again"
