@@ -25,6 +25,8 @@ QUICK = {
     "submit": "hands files to a scheduler",
     "submitted task": "run by a scheduler, of whose logs it is",
     "submitted finish": "the same",
+    "submitted share": "the same",
+    "submitted merge": "the same",
     "use": "copies one file",
     "explain": "reads source files",
     "import-jobs": "reads two YAML files",
