@@ -340,7 +340,7 @@ def write(path: Path, pixels: np.ndarray, grid: Grid, nodata: float | None = Non
             dataset.update_tags(**tags)
     if not _holds(partial, planes):
         partial.unlink()
-        raise RasterError(f"{path} could not be written whole; make room on that disk, then run the command again")
+        raise _unwritten(path, "it is cut short")
     partial.replace(path)
 
 
@@ -348,16 +348,28 @@ def write(path: Path, pixels: np.ndarray, grid: Grid, nodata: float | None = Non
 def _whole(path: Path, written: Path) -> Iterator[None]:
     """What GDAL says or hides of a file that it cannot write, as our error; such a file is no more."""
     written.unlink(missing_ok=True)  # of a killed run: rasterio would try to read it
+    fault = "it is cut short"
     try:
         yield
+        rasterio.open(written).close()
         with tifffile.TiffFile(written) as file:
-            page, size = file.pages.first, file.filehandle.size
-            whole = all(at + count <= size for at, count in zip(page.dataoffsets, page.databytecounts, strict=True))
-    except (rasterio.errors.RasterioIOError, tifffile.TiffFileError):
-        whole = False
+            size = file.filehandle.size
+            whole = all(at + count <= size for page in file.pages
+                        for at, count in zip(page.dataoffsets, page.databytecounts, strict=True))  # fmt: skip
+    except (rasterio.errors.RasterioIOError, CPLE_BaseError) as error:
+        whole, fault = False, _one_line(error)
+    except (tifffile.TiffFileError, IndexError):
+        whole = False  # its directory is cut, too
     if not whole:
         written.unlink(missing_ok=True)
-        raise RasterError(f"{path} could not be written whole; make room on that disk, then run the command again")
+        raise _unwritten(path, fault)
+
+
+def _unwritten(path: Path, fault: str) -> RasterError:
+    return RasterError(
+        f"{path} could not be written whole ({fault}); make room on that disk, or see that you may write there, then "
+        "run the command again"
+    )
 
 
 def _holds(path: Path, planes: np.ndarray) -> bool:
@@ -418,19 +430,18 @@ def write_cog(source: Path, target: Path, resampling: str, tags: Mapping[str, st
     """
     partial, view = (target.with_name(f".{target.name}.{kind}") for kind in ("part", "vrt"))
     try:
-        rasterio.shutil.copy(source, view, driver="VRT")
-        with rasterio.Env(COG_TMP_COMPRESSION="NONE"), rasterio.open(view, "r+") as dataset:
-            with opened(source) as pixels:
-                dataset.scales = pixels.scales  # to the last bit, which a VRT's text has not
+        with opened(source) as pixels:
+            scales = pixels.scales  # to the last bit, which a VRT's text has not
+            rasterio.shutil.copy(pixels, view, driver="VRT")
+        with _whole(target, partial), rasterio.Env(COG_TMP_COMPRESSION="NONE"), rasterio.open(view, "r+") as dataset:
+            dataset.scales = scales
             dataset.update_tags(**(tags or {}))
             rasterio.shutil.copy(dataset, partial, driver="COG", compress="deflate", blocksize=256, bigtiff="if_safer",
                                  overview_resampling=resampling, overviews="ignore_existing", num_threads=2,
                                  sparse_ok="yes")  # fmt: skip
-    except CPLE_BaseError as error:
-        raise RasterError(
-            f"{target} cannot be written ({_one_line(error)}); make room on that disk, then run the command again"
-        ) from error
-    view.unlink()
+    finally:
+        for left in (view, partial.with_name(f"{partial.name}.ovr.tmp")):
+            left.unlink(missing_ok=True)
     partial.replace(target)
 
 

@@ -35,6 +35,7 @@ def check(name: str, member: Member, train: Train) -> None:
         "train.compile true": train.compile,
         "train.precision 16-mixed": trainer.precision(train) == "16-mixed",
         "panels or histograms in train.watch": bool({"panels", "histograms"} & set(train.watch)),
+        f"models.{name}.lr auto": member.lr == "auto",
         f"models.{name}.active": member.active is not None,
         f"models.{name}.thaw_epochs": member.thaw_epochs is not None,
     }

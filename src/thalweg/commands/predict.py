@@ -110,11 +110,18 @@ def predict(
         order = Order(source, tuple(found), said, Settings(overlap, blend, views, memory_gib, device, aoi))
         orders = _orders(order, place, each)
         if submit:
+            _check_homes(orders)
             _check_free(orders, place, each)
             submit_shares(context, orders, wanted, resources)
             return
         if dry_run:
             _tell_estimates(order, Path(scratch))
+            return
+        _check_homes(orders)
+        if split is None:
+            _check_free(orders, place, each)
+        elif all(made.exists() for made in orders):
+            typer.echo(f"{out} is there already, and nothing was predicted; remove it, or give another --out")
             return
         predict_shares(orders, wanted)
         if split is not None:
@@ -123,7 +130,6 @@ def predict(
         if each:
             _map_each(orders, place, out, wanted)
         else:
-            _check_free(orders, place, each)
             _map(order, place, out, wanted)
     if bucket.is_url(out):
         _put(place, out, each)
@@ -170,7 +176,6 @@ def _put(place: Path, out: str, each: bool) -> None:
 
 def _map_each(orders: "dict[Path, Order]", place: Path, said: str, wanted: Wanted) -> None:
     """A map per image; those that a killed run finished stay, as its marks beside the folder tell."""
-    _check_free(orders, place, each=True)
     done = _marks(orders, place)
     for out, order in orders.items():
         if out.exists():
@@ -197,12 +202,21 @@ def _check_free(orders: "dict[Path, Order]", place: Path, each: bool) -> None:
     """Whether nothing lies where maps are to be made, but for maps that a killed run of the same order finished.
 
     Raises:
-        ImageError: Something does, or no folder can be made there.
+        ImageError: Something does.
     """
     done = _marks(orders, place) if each else {}
     for out in orders:
         if out.exists() and not (each and done[out].exists()):
             raise ImageError(f"{out} is there already; remove it, or give another --out")
+
+
+def _check_homes(orders: "dict[Path, Order]") -> None:
+    """Whether maps can be made where they shall.
+
+    Raises:
+        ImageError: Something that is no folder is in the way.
+    """
+    for out in orders:
         home = next(parent for parent in out.absolute().parents if parent.exists())
         if not home.is_dir():
             raise ImageError(f"{out} cannot be made, because {home} is a file; give another --out")
@@ -213,7 +227,7 @@ def _map(order: "Order", out: Path, said: str, wanted: Wanted) -> None:
     from thalweg.predict.several import merge  # noqa: PLC0415
 
     of, work = wanted.splits or 1, work_of(out)
-    names = merge(order, out, work, of, bar) if wanted.merge else run(order, out, work, bar, track)
+    names = merge(order, out, work, of, bar) if wanted.splits else run(order, out, work, bar, track)
     typer.echo(f"mapped {len(names)} image{'s' * (len(names) != 1)} by {order.source.name}; open {said}/classes.tif")
 
 

@@ -69,7 +69,7 @@ def words_of(context: typer.Context, without: Collection[str]) -> list[str]:
 
 def new_folder() -> Path:
     """Where specs, logs and marks of a submission will lie."""
-    return FOLDER / f"{datetime.now().astimezone():%Y-%m-%dT%H%M%S}"
+    return FOLDER / f"{datetime.now().astimezone():%Y-%m-%dT%H%M%S.%f}"
 
 
 def hand_over(to: str, planned: Sequence[jobs.Job], resources: jobs.Resources, folder: Path, dry_run: bool,

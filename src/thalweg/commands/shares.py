@@ -32,11 +32,9 @@ class Wanted:
     submit: str | None
 
     @property
-    def numbers(self) -> list[int]:
-        """Shares that are predicted here."""
-        if self.split is not None:
-            return [self.split]
-        return [] if self.splits is None or self.merge else list(range(1, self.splits + 1))
+    def all_here(self) -> bool:
+        """Whether this call predicts the shares that are left, and makes the map of them."""
+        return self.splits is not None and self.split is None and not self.merge
 
 
 def check_wanted(context: typer.Context, wanted: Wanted) -> None:
@@ -75,12 +73,15 @@ def _check_numbers(wanted: Wanted) -> None:
 
 def predict_shares(orders: "Mapping[Path, Order]", wanted: Wanted) -> None:
     """Into the folders that maps are made from, which several machines may share."""
-    from thalweg.predict.several import predict_share  # noqa: PLC0415 - torch takes seconds
+    from thalweg.predict.several import predict_share, unfinished  # noqa: PLC0415 - torch takes seconds
     from thalweg.predict.shares import Share  # noqa: PLC0415
 
+    of = wanted.splits or 1
     for out, order in orders.items():
-        for number in wanted.numbers:
-            predict_share(order, out, work_of(out), Share(number, wanted.splits or 1), bar)
+        for _ in range(2):  # once more, where this device is of another kind than that of the others
+            left = unfinished(order, work_of(out), of) if wanted.all_here else []
+            for number in left if wanted.split is None else [wanted.split]:
+                predict_share(order, out, work_of(out), Share(number, of), bar)
 
 
 def submit_shares(context: typer.Context, orders: "Mapping[Path, Order]", wanted: Wanted,

@@ -25,7 +25,7 @@ from thalweg.errors import ExecutorError
 _PACKAGES = ("numpy", "scipy", "rasterio", "pyproj", "shapely", "h5py", "xarray", "torch", "torchvision", "torchgeo",
              "timm", "segmentation-models-pytorch")  # fmt: skip
 """Whose versions decide bytes."""
-_MALLOC = {-1: 128 * 2**20, -3: 32 * 2**20}
+_MALLOC = {-1: 64 * 2**20, -3: 32 * 2**20}
 """M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, in bytes: where glibc itself lets them grow to. Source: mallopt(3)."""
 
 

@@ -151,5 +151,12 @@ def key_of(order: Order) -> str:
     """What tells an order from any other, for what outlives a kill."""
     files = [(str(path.absolute()), path.stat().st_mtime_ns, path.stat().st_size) for path in order.images]
     said = {key: str(value) for key, value in {**asdict(order.said), **asdict(order.settings)}.items()}
-    text = json.dumps([files, said, [card.model_dump(mode="json") for card in order.source.cards.values()]])
+    given = (*order.source.weights().values(), *order.said.elevation, *filter(None, [order.settings.aoi]))
+    contents = [_sha256(path) for path in given if path.is_file()]  # a bundle is unpacked anew by each call
+    text = json.dumps([files, contents, said, [card.model_dump(mode="json") for card in order.source.cards.values()]])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -98,6 +98,7 @@ def merge(order: Order, out: Path, work: Path, of: int, shown: Shown) -> tuple[s
 
 def unfinished(order: Order, work: Path, of: int) -> list[int]:
     """Numbers of the shares that are still to be predicted."""
+    check_splittable(order)
     [card] = order.source.cards.values()
     done = read_finished(work / key_of(order), of, code_sha256(card.architecture))
     return [number for number in range(1, of + 1) if number not in done]
@@ -128,7 +129,7 @@ def _check_all(out: Path, marks: Mapping[int, Mark], of: int) -> None:
         which = f"share{'s' * (len(missing) > 1)} {', '.join(map(str, missing))} of {of}"
         raise ShareError(
             f"{out} cannot be made: {which} ({to_rows(marks, missing, of)}) did not come to an end, or were predicted "
-            "by other code or on another kind of device than the rest; run the same command with "
+            "with other options, by other code or on another kind of device than the rest; run the same command with "
             f"--split {missing[0]} instead of --merge, and so on, or with --submit, which hands over the missing "
             "shares alone"
         )

@@ -6,11 +6,15 @@ import signal
 import subprocess
 import sys
 
+import geopandas as gpd
 import numpy as np
 import pytest
+import rasterio
 from hypothesis import given
 from hypothesis import strategies as st
 from image_builder import World, call, make_raster
+from safetensors.torch import load_file, save_file
+from shapely import box
 
 from thalweg.errors import DegradedDataWarning, ImageError, ShareError
 from thalweg.infer.predictor import Predictor
@@ -156,7 +160,9 @@ def test_shares_of_other_code_or_whose_bands_are_gone_are_not_there(tall, tmp_pa
         run(tall, out, "--splits", 2, "--split", number)
     with monkeypatch.context() as patch:
         patch.setattr("thalweg.predict.several.code_sha256", lambda _: "0" * 64)
-        with pytest.raises(ShareError, match=r"shares 1, 2 of 2 \(all rows\) .* or were predicted by other code"):
+        with pytest.raises(
+            ShareError, match=r"shares 1, 2 of 2 \(all rows\) .* or were predicted with other options, by other code"
+        ):
             run(tall, out, "--splits", 2, "--merge")
     next((tmp_path / ".map.unfinished").rglob("00000512.npy")).unlink()
     with pytest.raises(ShareError, match=r"share 2 of 2 \(rows 512 to 1100 of tall\)"):
@@ -240,3 +246,54 @@ def test_a_disk_without_locks_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr("thalweg.predict.shares.fcntl.flock", none)
     with pytest.warns(DegradedDataWarning, match=r"lies on a disk without locks .*; see yourself that no share is"), making(tmp_path):  # fmt: skip
         pass
+
+
+def test_shares_of_another_area_are_not_there(tall, tmp_path):
+    """The file has the same name, but another ground in it."""
+    with rasterio.open(tall.root / "tall.tif") as image:
+        left, bottom, right, top = image.bounds
+    for share in (0.3, 0.9):
+        ground = box(left, top - share * (top - bottom), right, top)
+        gpd.GeoDataFrame(geometry=[ground], crs=tall.scene.record.crs).to_file(tmp_path / "aoi.gpkg")
+        if share == 0.3:
+            for number in (1, 2):
+                run(tall, tmp_path / "map", "--aoi", tmp_path / "aoi.gpkg", "--splits", 2, "--split", number)
+    with pytest.raises(ShareError, match=r"shares 1, 2 of 2 \(all rows\) did not come to an end"):
+        run(tall, tmp_path / "map", "--aoi", tmp_path / "aoi.gpkg", "--splits", 2, "--merge")
+
+
+def test_shares_of_other_weights_are_not_there(tall, tmp_path):
+    for number in (1, 2):
+        run(tall, tmp_path / "map", "--splits", 2, "--split", number)
+    path = tall.model / "weights.safetensors"
+    before = path.read_bytes()
+    weights = load_file(path)
+    try:
+        save_file({name: tensor + 0.1 for name, tensor in weights.items()}, path)
+        with pytest.raises(ShareError, match=r"shares 1, 2 of 2 \(all rows\) did not come to an end"):
+            run(tall, tmp_path / "map", "--splits", 2, "--merge")
+    finally:
+        path.write_bytes(before)
+    run(tall, tmp_path / "map", "--splits", 2, "--merge")
+
+
+def test_finished_shares_are_taken_as_they_are_whatever_batches_would_be_here(tall, tmp_path, seen, monkeypatch):
+    for number in (1, 2):
+        run(tall, tmp_path / "map", "--splits", 2, "--split", number)
+    seen.clear()
+    monkeypatch.setattr("thalweg.infer.memory._BATCH_PX", {"cpu": 4096})
+    run(tall, tmp_path / "map", "--splits", 2)
+    assert seen == []
+
+
+@pytest.mark.parametrize("more", [(), ("--split", 1)])
+def test_a_map_that_cannot_be_made_is_told_before_a_share_is_predicted(tall, tmp_path, more):
+    (tmp_path / "f").write_text("")
+    with pytest.raises(ImageError, match=r"f/x cannot be made, because .*f is a file; give another --out"):
+        run(tall, tmp_path / "f" / "x", "--splits", 2, *more)
+
+
+def test_a_share_of_a_map_that_is_there_is_not_said_to_be_predicted(tall, tmp_path):
+    (tmp_path / "map").mkdir()
+    said = run(tall, tmp_path / "map", "--splits", 2, "--split", 1)
+    assert "is there already, and nothing was predicted" in said
