@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from filelock import FileLock
@@ -21,6 +22,7 @@ from thalweg.predict.estimate import Estimate, estimate
 from thalweg.predict.shares import STATES, making
 from thalweg.predict.source import Source
 from thalweg.prepare import Said, of_grid, prepare, scene_grids
+from thalweg.sources import sha256_of
 
 _ANY_CRS = "EPSG:4326"
 
@@ -152,11 +154,17 @@ def key_of(order: Order) -> str:
     files = [(str(path.absolute()), path.stat().st_mtime_ns, path.stat().st_size) for path in order.images]
     said = {key: str(value) for key, value in {**asdict(order.said), **asdict(order.settings)}.items()}
     given = (*order.source.weights().values(), *order.said.elevation, *filter(None, [order.settings.aoi]))
-    contents = [_sha256(path) for path in given if path.is_file()]  # a bundle is unpacked anew by each call
+    contents = [_contents(path) for path in given if path.is_file()]  # a bundle is unpacked anew by each call
     text = json.dumps([files, contents, said, [card.model_dump(mode="json") for card in order.source.cards.values()]])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _contents(path: Path) -> str:
+    """Hash of a file, read once as long as it stays as it is: every image and share of an order asks for it."""
+    stat = path.stat()
+    return _hashed(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=64)
+def _hashed(path: Path, _mtime_ns: int, _size: int) -> str:
+    return sha256_of(path)
